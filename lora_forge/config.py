@@ -1,0 +1,303 @@
+"""Every setting of a run in one typed, versioned place.
+
+``SCHEMA_VERSION`` goes up when a field changes meaning; ``from_dict`` brings older dicts forward and
+refuses keys it does not know. Each field carries ``help`` (effect, cost, a good value) for ``--help`` and for the tab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+from lora_forge.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+
+class Family(str, Enum):
+    """Base model families, each with one UNet shape and one set of file conventions."""
+
+    SD1 = "sd1"
+    SD2 = "sd2"
+    SDXL = "sdxl"
+
+
+PredictionType = Literal["epsilon", "v_prediction"]
+Optimizer = Literal["adamw", "adamw8bit", "adafactor", "lion", "prodigy", "schedule_free"]
+Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Target = Literal["attention", "feed_forward", "projection"]
+
+
+def setting(default: Any, help: str, least: float = -math.inf, most: float = math.inf) -> Any:  # noqa: A002
+    """A dataclass field with its sentence and its range (both ends allowed)."""
+    return dataclasses.field(default=default, metadata={"help": help, "least": least, "most": most})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run. Lengths in pixels end in ``_px``; a strength of 0 or an empty value means off."""
+
+    schema_version: int = setting(SCHEMA_VERSION, "Version of this list of settings; written by the program.")
+    name: str = setting("", "Name of the LoRA; files are NAME-000001.safetensors and so on.")
+    trigger_word: str = setting("", "The word that calls the subject; kept first in every caption. Empty: none.")
+    seed: int = setting(0, "Every random draw follows from it: the same seed gives the same files.", 0, 2**53)
+
+    epochs: int = setting(10, "Passes over the photos; one numbered file each.", 1, 10000)
+    repeats: int = setting(
+        10, "How often each photo is seen in an epoch, unless its group says otherwise. The main knob.", 1, 10000
+    )
+    max_steps: int = setting(0, "Stop after so many steps; 0 lets every epoch finish.", 0)
+    batch_size: int = setting(1, "Images a step; more is smoother and needs more memory.", 1, 1024)
+    gradient_accumulation: int = setting(1, "Batches summed into one step: a larger batch for no memory.", 1, 1024)
+
+    resolution_px: int = setting(512, "Training size; 512 suits SD1.x, 768 or 1024 SD2/SDXL.", 64, 4096)
+    use_buckets: bool = setting(True, "Keep each photo's shape (True) or crop all to squares (False).")
+    bucket_step_px: int = setting(64, "Bucket sides are multiples of this; 64 avoids odd latent sizes.", 8, 512)
+    bucket_min_px: int = setting(256, "Shortest bucket side.", 64, 4096)
+    bucket_max_px: int = setting(1024, "Longest bucket side.", 64, 8192)
+    flip: bool = setting(False, "Also train mirror images; not for faces, text or anything with a left and right.")
+
+    keep_tokens: int = setting(1, "So many first tags stay in front when tags are shuffled.", 0, 1000)
+    shuffle_tags: bool = setting(True, "Shuffle tags each time an image is seen, so that their order is not learned.")
+    tag_dropout: float = setting(0.0, "Chance to leave out each tag (kept tags never).", 0.0, 1.0)
+    caption_dropout: float = setting(0.0, "Chance to train on an empty caption.", 0.0, 1.0)
+    clip_skip: int = setting(1, "Text encoder layers counted from the end; 2 for most anime SD1.x checkpoints.", 1, 12)
+
+    rank: int = setting(32, "Inner size of the LoRA: detail it can hold, and file size.", 1, 1024)
+    alpha: float = setting(16.0, "Scale is alpha / rank; halving it acts like a lower learning rate.", 0.0, 4096.0)
+    targets: tuple[Target, ...] = setting(
+        ("attention", "feed_forward", "projection"), "Which layers of the transformer blocks are adapted."
+    )
+    conv_rank: int = setting(0, "Rank of adapters on convolutions (LoCon); 0: none. Helps styles.", 0, 1024)
+    conv_alpha: float = setting(0.0, "Alpha of the convolution adapters; 0 takes conv_rank / 2.", 0.0, 4096.0)
+    rank_dropout: float = setting(0.0, "Chance to silence each rank in a step; against copying.", 0.0, 0.95)
+    max_norm: float = setting(0.0, "Scale down any adapter whose weight norm exceeds this; 0: off, 1 is common.", 0.0)
+    ema_decay: float = setting(0.0, "Average of the adapter over steps, saved instead of the last; 0: off.", 0.0, 0.99999)
+
+    optimizer: Optimizer = setting("adamw", "Optimizer; all but adamw and adafactor need their own library.")
+    learning_rate: float = setting(1e-4, "Learning rate of the UNet adapters; prodigy wants 1.", 0.0, 100.0)
+    te_learning_rate: float = setting(0.0, "Learning rate of the text encoder adapters; 0: not trained.", 0.0, 100.0)
+    lora_plus_ratio: float = setting(1.0, "LoRA+: the up matrices learn so many times faster; 1: off.", 1.0, 64.0)
+    weight_decay: float = setting(0.01, "Pulls weights towards zero.", 0.0, 10.0)
+    beta1: float = setting(0.9, "First moment decay of the optimizer.", 0.0, 0.9999)
+    beta2: float = setting(0.999, "Second moment decay of the optimizer.", 0.0, 0.999999)
+    schedule: Schedule = setting("cosine", "How the rate falls over the run.")
+    schedule_cycles: int = setting(1, "Restarts of cosine_with_restarts.", 1, 1000)
+    warmup_steps: int = setting(0, "Steps over which the rate climbs from zero.", 0)
+    max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0: off.", 0.0)
+
+    prediction_type: Literal["auto", "epsilon", "v_prediction"] = setting(
+        "auto", "What the base predicts; auto reads it from the checkpoint."
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = setting(
+        "auto", "Rescale the noise schedule so that its last step is pure noise; auto reads it from the checkpoint."
+    )
+    min_snr_gamma: float = setting(0.0, "Min-SNR weighting (arXiv 2303.09556); 0: off, 5 is usual.", 0.0, 100.0)
+    debiased: bool = setting(False, "Debiased estimation weighting; not together with min_snr_gamma.")
+    noise_offset: float = setting(0.0, "Shifts the noise of each channel; 0.03-0.1 allows darker and brighter.", 0.0, 1.0)
+    prior_weight: float = setting(1.0, "Weight of the loss of prior preservation images.", 0.0, 100.0)
+    masked_loss: bool = setting(False, "Use each photo's mask or face box: the loss outside counts outside_weight.")
+    outside_weight: float = setting(0.1, "Weight of the loss outside the mask or face box.", 0.0, 1.0)
+
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, xpu ...: as torch names it.")
+    precision: Precision = setting("auto", "auto takes what the device does well; fp32 is slow and safe.")
+    gradient_checkpointing: bool = setting(False, "About a third slower, much less memory.")
+
+    save_every_epochs: int = setting(1, "Save a numbered file every so many epochs (the last always).", 1, 10000)
+    state_every_steps: int = setting(
+        50, "Save the state to resume from every so many steps (and at every epoch); 0: only at epochs.", 0
+    )
+    validation_photos: int = setting(4, "Photos in the fixed validation loss of every epoch; 0: off.", 0, 1000)
+    preview_every_steps: int = setting(0, "Draw a preview every so many steps; 0: none.", 0)
+    preview_prompts: tuple[str, ...] = setting((), "Prompts of the previews; TRIGGER stands for the trigger word.")
+    preview_steps: int = setting(20, "Sampler steps of a preview.", 1, 200)
+    preview_guidance: float = setting(7.0, "Guidance of a preview.", 0.0, 30.0)
+
+    def __post_init__(self) -> None:
+        problems = [*_range_problems(self), *_cross_problems(self)]
+        if problems:
+            raise ConfigError("{problems}", problems="; ".join(problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, UTF-8."""
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """A checked copy with some fields changed."""
+        return from_dict({**self.to_dict(), **changes})
+
+
+def from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a config from plain values.
+
+    Raises:
+        ConfigError: unknown keys, wrong kinds, values out of range or a newer schema; all problems at once.
+    """
+    known = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    version = values.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigError(
+            "These settings are of version {version}, this program knows {known}.",
+            "Update LoRA Forge.",
+            version=version,
+            known=SCHEMA_VERSION,
+        )
+    problems = [f"unknown setting {key!r}{_did_you_mean(key, known)}" for key in values if key not in known]
+    hints = typing.get_type_hints(TrainConfig)
+    clean: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in known:
+            try:
+                clean[key] = _coerce(value, hints[key])
+            except (TypeError, ValueError):
+                problems.append(f"{key} can't be {value!r}: it wants {_kind(hints[key])}")
+    if problems:
+        raise ConfigError("{problems}", problems="; ".join(problems))
+    return TrainConfig(**clean)
+
+
+def load(path: Path) -> TrainConfig:
+    """Read a config saved by :meth:`TrainConfig.save`.
+
+    Raises:
+        ConfigError: the file is missing, not JSON, or holds settings that :func:`from_dict` refuses.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as cause:
+        raise ConfigError(
+            "{path} can't be read as settings: {cause}.",
+            "Give the config.json written beside a run.",
+            path=path,
+            cause=cause,
+        ) from cause
+    if not isinstance(values, dict):
+        raise ConfigError("{path} holds no settings: it is {kind}, not an object.", path=path, kind=type(values).__name__)
+    return from_dict(values)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """``["rank=8", "flip=true", "targets=attention,projection"]`` as plain values for :func:`from_dict`.
+
+    Raises:
+        ConfigError: an entry has no ``=``.
+    """
+    values: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError("{text!r} is not a setting.", "Write it as key=value.", text=text)
+        values[key.strip()] = value.strip()
+    return values
+
+
+def _coerce(value: Any, hint: Any) -> Any:
+    """``value`` as ``hint`` wants it; text (from a command line) is read, other kinds must already fit."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        parts = _split(value) if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(value)
+        return tuple(_coerce(part, typing.get_args(hint)[0]) for part in parts)
+    if hint is bool:
+        return _coerce_bool(value)
+    if hint is int:
+        return _coerce_int(value)
+    if hint is float:
+        return _coerce_float(value)
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _split(text: str) -> list[str]:
+    return [str(part) for part in json.loads(text)] if text.startswith("[") else [p for p in text.split(",") if p]
+
+
+def _coerce_bool(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise TypeError(value)
+
+
+def _coerce_int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(value)
+    number = float(value) if isinstance(value, (str, float)) else value
+    if number != int(number):
+        raise ValueError(value)
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def _coerce_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _kind(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if origin is tuple:
+        return "a list, each " + _kind(typing.get_args(hint)[0])
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names[hint]
+
+
+def _did_you_mean(key: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _range_problems(config: TrainConfig) -> list[str]:
+    problems = []
+    for field in dataclasses.fields(config):
+        value, least, most = getattr(config, field.name), field.metadata["least"], field.metadata["most"]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
+            span = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+            problems.append(f"{field.name} is {value:g}, it must be {span}")
+    return problems
+
+
+def _cross_problems(config: TrainConfig) -> list[str]:
+    problems = []
+    if config.min_snr_gamma and config.debiased:
+        problems.append("min_snr_gamma and debiased are two weightings of one loss: choose one")
+    if config.bucket_min_px > config.bucket_max_px:
+        problems.append(f"bucket_min_px {config.bucket_min_px} is above bucket_max_px {config.bucket_max_px}")
+    if config.bucket_step_px % 8:
+        problems.append(f"bucket_step_px {config.bucket_step_px} must be a multiple of 8, the VAE's factor")
+    if config.resolution_px % 8:
+        problems.append(f"resolution_px {config.resolution_px} must be a multiple of 8, the VAE's factor")
+    if not config.targets and not config.conv_rank:
+        problems.append("nothing would be trained: targets is empty and conv_rank is 0")
+    if config.learning_rate == 0 and config.te_learning_rate == 0:
+        problems.append("nothing would be trained: learning_rate and te_learning_rate are both 0")
+    return problems
+
+

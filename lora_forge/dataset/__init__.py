@@ -1,0 +1,1 @@
+"""Photos, captions and the prepared images a run is fed with. Imports no torch."""

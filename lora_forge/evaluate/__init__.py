@@ -1,0 +1,1 @@
+"""The grid of epochs against strengths, its scores, and the recommendation."""

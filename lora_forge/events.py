@@ -1,0 +1,227 @@
+"""What a run says (events) and what it can be told (commands). Plain data: no torch, no screen.
+
+An event is a frozen dataclass; :func:`to_json` gives the object that ``--json`` prints, with its class name in
+``event``. Commands go through a :class:`CommandBox`, which a worker looks into between steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """A named piece of work begins: ``import``, ``prepare``, ``encode``, ``train``, ``grid``, ``score``."""
+
+    stage: str
+    total: int
+    unit: str = "images"
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """``done`` of ``total`` in ``stage``; ``seconds_left`` is None until there is something to judge by."""
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class StageDone(Event):
+    """A stage ended; ``summary`` is one sentence with its figures."""
+
+    stage: str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should know; the work goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """Training begins (or goes on from ``first_step`` - 1)."""
+
+    name: str
+    family: str
+    prediction_type: str
+    prediction_source: str
+    device: str
+    precision: str
+    photos: int
+    steps_per_epoch: int
+    total_steps: int
+    first_step: int
+    trained_parameters: int
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """One optimizer step. ``loss`` is the objective, ``mse`` the raw unweighted error of this step,
+    ``window_mse`` its mean over the last epoch's worth of steps (what 0.07-0.09 refers to)."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    mse: float
+    window_mse: float
+    learning_rate: float
+    images_per_s: float
+    seconds_left: float
+    is_skipped: bool = False
+
+
+@dataclass(frozen=True)
+class EpochEnded(Event):
+    """``validation_loss``: same images, noise and timesteps every epoch; None when it is off."""
+
+    epoch: int
+    step: int
+    window_mse: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class LoraSaved(Event):
+    """A numbered file was written and read back."""
+
+    path: Path
+    epoch: int
+    step: int
+    keys: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class StateSaved(Event):
+    """The run can be resumed from ``step``."""
+
+    path: Path
+    step: int
+
+
+@dataclass(frozen=True)
+class PreviewMade(Event):
+    """A picture drawn during training."""
+
+    path: Path
+    step: int
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Paused(Event):
+    """The run waits after ``step``."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """The run goes on after ``step``."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class CellDrawn(Event):
+    """One cell of a grid is there."""
+
+    epoch: int
+    strength: float
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class GridSaved(Event):
+    """A labelled grid picture was written."""
+
+    path: Path
+    columns: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Recommended(Event):
+    """The cell to keep, and why, in one sentence."""
+
+    epoch: int
+    strength: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    """``outcome``: ``done``, ``stopped`` (state saved) or ``failed``."""
+
+    outcome: str
+    step: int
+    total_steps: int
+    files: tuple[Path, ...] = ()
+    message: str = ""
+
+
+Emit = Callable[[Event], None]
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as plain JSON values: paths as text, tuples as lists, the class name under ``event``."""
+    return {"event": type(event).__name__, **{k: _plain(v) for k, v in dataclasses.asdict(event).items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+class Command(Enum):
+    """What a run can be told; obeyed between two steps."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP_AND_SAVE = "stop_and_save"
+    STOP = "stop"
+    SAVE_NOW = "save_now"
+    PREVIEW_NOW = "preview_now"
+
+
+class CommandBox:
+    """Commands on their way to a run. Any thread may send; the run's thread takes."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Command] = deque()
+        self._changed = threading.Condition()
+
+    def send(self, command: Command) -> None:
+        """Queue a command."""
+        with self._changed:
+            self._waiting.append(command)
+            self._changed.notify_all()
+
+    def take(self, timeout_s: float = 0.0) -> Command | None:
+        """The oldest command, waiting for one up to ``timeout_s`` seconds; None when there is none."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting), timeout=timeout_s)
+            return self._waiting.popleft() if self._waiting else None

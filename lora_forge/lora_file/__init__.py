@@ -1,0 +1,1 @@
+"""The LoRA file: names, keys, metadata, hashes, and a writer that never leaves half a file."""

@@ -1,0 +1,104 @@
+"""The one contract everything rests on: a host lends its checkpoint, and draws pictures with it.
+
+Torch is named for the type checker alone: importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lora_forge.config import Family, PredictionType
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class BaseInfo:
+    """What is known of a base checkpoint without its weights.
+
+    ``prediction_source`` says where the prediction type comes from, in words a person can check ("the file's
+    v_pred key", "a .yaml beside it", "SD1.x convention"). ``sha256`` is of the whole file in lower-case hex,
+    ``legacy_hash`` the hosts' old 8 hex digits; both may be empty when not (yet) known.
+    """
+
+    name: str
+    family: Family
+    prediction_type: PredictionType
+    prediction_source: str
+    zero_terminal_snr: bool = False
+    clip_skip: int = 1
+    sha256: str = ""
+    legacy_hash: str = ""
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """One text encoder.
+
+    ``module``: a transformers CLIPTextModel or CLIPTextModelWithProjection on the lent memory. ``tokenizer``: a
+    transformers CLIPTokenizer. ``pad_token_id``: 49407 (EOS) for CLIP-L, 0 for OpenCLIP towers. ``prefix``: the
+    kohya key prefix, ``lora_te`` (SD1/SD2), ``lora_te1`` or ``lora_te2`` (SDXL).
+    """
+
+    module: Any
+    tokenizer: Any
+    pad_token_id: int
+    prefix: str
+
+
+@dataclass
+class BorrowedModel:
+    """A checkpoint while we hold it: diffusers and transformers modules on the host's own memory, all frozen.
+
+    ``alphas_cumprod``: float32 (1000,), rescaled already when ``info.zero_terminal_snr``. ``vae_scale``: 0.18215 or
+    0.13025. ``dtype``: of the UNet's weights. ``host_encode``: when a host must encode text itself; takes captions
+    and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None).
+    """
+
+    info: BaseInfo
+    unet: Any
+    vae: Any
+    text_towers: tuple[TextTower, ...]
+    alphas_cumprod: torch.Tensor
+    vae_scale: float
+    device: torch.device
+    dtype: torch.dtype
+    host_encode: Callable[[Sequence[str], int], tuple[torch.Tensor, torch.Tensor | None]] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    """One picture, as a person would ask for it in txt2img; ``prompt`` may hold ``<lora:NAME:STRENGTH>``."""
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    guidance: float = 7.0
+    seed: int = 0
+    sampler: str = "dpmpp_2m"
+    clip_skip: int = 1
+
+
+class Host(Protocol):
+    """Where the base checkpoint lives: a WebUI, or our own standalone reader."""
+
+    def info(self) -> BaseInfo:
+        """What is loaded, without touching its weights."""
+        ...
+
+    def borrow(self) -> AbstractContextManager[BorrowedModel]:
+        """Lend the loaded checkpoint; on leaving, whatever happened, it is as it was."""
+        ...
+
+    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+        """Draw each request in order with the host's own pipeline; LoRAs are found by file stem in ``lora_dirs``."""
+        ...

@@ -1,0 +1,1 @@
+"""Training: objective, adapters, batches, the loop, and its resume."""
