@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""LoRA Forge without a WebUI: builds its own environment beside itself, then runs in it. Standard library only.
+
+Whatever it installs goes to ``.venv`` in this folder and nowhere else. Each part is stamped with the hash of what was
+asked for, after it is in: later starts are instant, and an install that was cut off goes on where it stopped.
+
+The syntax stays readable for Python 3.6, so that an old Python gets a sentence and not a SyntaxError.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import Dict, List, Optional
+
+OLDEST = (3, 10)
+HERE = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(HERE, ".venv")
+STAMP = os.path.join(VENV, "lora-forge.json")
+LOG = os.path.join(VENV, "install.log")
+
+USAGE = """\
+usage: python3 standalone.py VERB [options]
+
+  demo [--out DIR]   the whole job on the bundled toy world: photos, ten epochs, grid, scores, recommendation
+                     (a few minutes on two cores, no graphics card needed; files in ./demo unless --out is given)
+  ui [--port N]      LoRA Forge in a browser, without a WebUI
+  test [options]     every check and test that needs no graphics card and no WebUI;
+                     with options, only pytest with these: standalone.py test -k buckets -x
+
+The first start installs what the verb needs into .venv in this folder, and nothing anywhere else;
+to start over, delete .venv. Everything else is in its command line: .venv/bin/lora-forge --help
+(Windows: .venv\\Scripts\\lora-forge --help).
+
+Environment:
+  TORCH_INDEX_URL    package index for torch alone, such as PyTorch's own for CUDA, ROCm or CPU builds
+  INDEX_URL          package index for the rest; pip's own PIP_INDEX_URL, PIP_FIND_LINKS ... work as well
+A torch that the running Python already has is used when it reaches a graphics card.
+"""
+
+# Prints the folder torch lies in when it reaches an accelerator.
+TORCH_PROBE = """
+import os, torch
+mps = getattr(torch.backends, "mps", None)
+xpu = getattr(torch, "xpu", None)
+if torch.cuda.is_available() or (mps and mps.is_available()) or (xpu and xpu.is_available()):
+    print(os.path.dirname(os.path.dirname(torch.__file__)))
+"""
+
+
+class CannotInstallError(Exception):
+    """The environment can't be built; the message is the sentence to show."""
+
+
+def main(argv: List[str]) -> int:
+    """Run a verb; returns the exit code (on POSIX the process is replaced and this never returns)."""
+    if sys.version_info < OLDEST:
+        have = ".".join(map(str, sys.version_info[:3]))
+        say(f"error: LoRA Forge needs Python 3.10 or newer, this is {have}. Start it as: python3.11 standalone.py ...")
+        return 1
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if argv else 2
+    verb, options = argv[0], argv[1:]
+    parts = {"demo": ["torch", "core"], "ui": ["torch", "core", "ui"], "test": ["torch", "core", "ui", "dev"]}
+    if verb not in parts:
+        say(f"error: there is no verb {verb!r}; it is one of demo, ui, test. See: standalone.py --help")
+        return 2
+    try:
+        install(parts[verb])
+    except CannotInstallError as problem:
+        say(f"error: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nInterrupted. The next start goes on from here.")
+        return 130
+    if verb == "test":
+        return run_tests(options)
+    return hand_over([venv_python(), "-m", "lora_forge", verb, *options])
+
+
+def say(text: str) -> None:
+    """A line for the person; standard output is left to what runs later."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+# ---------------------------------------------------------------- the environment
+
+
+def venv_python() -> str:
+    """The environment's own Python."""
+    return os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+
+
+def wanted(part: str) -> str:
+    """Hash of what ``part`` asks for; a change makes the next start install it again."""
+    name = "pyproject.toml" if part == "package" else f"requirements-{part}.txt"
+    with open(os.path.join(HERE, name), encoding="utf-8") as file:
+        text = file.read()
+    if part == "package":  # the tools' settings below that line change nothing that is installed
+        text = text.split("[tool.ruff]")[0]
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def read_stamp() -> Dict[str, str]:
+    """Part -> hash of what is in; empty when nothing is sure."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            stamp = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(stamp: Dict[str, str]) -> None:
+    """Replace the stamp whole, so that a cut leaves the old one."""
+    with open(STAMP + ".part", "w", encoding="utf-8") as file:
+        json.dump(stamp, file, indent=1)
+    os.replace(STAMP + ".part", STAMP)
+
+
+def install(parts: List[str]) -> None:
+    """Bring ``parts`` and the package itself into the environment, as far as the stamp says they are not.
+
+    Raises:
+        CannotInstallError: with one sentence on what is missing and what to do.
+    """
+    stamp = read_stamp() if os.path.exists(venv_python()) else {}
+    missing = [part for part in [*parts, "package"] if stamp.get(part) != wanted(part)]
+    if not missing:
+        return
+    if not stamp and not venv_works():
+        make_venv()
+    for part in missing:
+        if stamp.pop(part, None):
+            write_stamp(stamp)
+        install_part(part)
+        stamp[part] = wanted(part)
+        write_stamp(stamp)
+
+
+def venv_works() -> bool:
+    """Whether ``.venv`` holds a usable Python with pip; one that was cut off while it was made does not."""
+    try:
+        code = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
+        return subprocess.call([venv_python(), "-c", code], stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def make_venv() -> None:
+    """Make ``.venv`` anew; it sees the running Python's torch when that one reaches an accelerator."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv
+    except ImportError:
+        raise CannotInstallError(
+            "this Python lacks its venv module. On Debian or Ubuntu: apt install python3-venv; then start again."
+        ) from None
+    torch_dir = accelerated_torch()
+    say("Making the environment .venv ...")
+    try:
+        venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt").create(VENV)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        raise CannotInstallError(f"the environment {VENV} can't be made: {problem}.") from None
+    if torch_dir:
+        borrow_packages(torch_dir)
+        say(f"Using the torch that is already there: {torch_dir}")
+
+
+def accelerated_torch() -> Optional[str]:
+    """The folder of the running Python's torch when it reaches an accelerator, else None."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        return None
+    probe = subprocess.run([sys.executable, "-c", TORCH_PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    lines = probe.stdout.decode("utf-8", "replace").split("\n")
+    return (lines[0].strip() or None) if probe.returncode == 0 else None
+
+
+def borrow_packages(folder: str) -> None:
+    """Let the environment see the packages in ``folder``, behind its own.
+
+    A line in a .pth file and not ``--system-site-packages``: that would miss a torch that lies in another virtual
+    environment, the usual place.
+    """
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.check_output([venv_python(), "-c", code]).decode().strip()
+    with open(os.path.join(site, "zz_lora_forge_torch.pth"), "w", encoding="utf-8") as file:
+        file.write(folder + "\n")
+
+
+# ---------------------------------------------------------------- pip
+
+
+def install_part(part: str) -> None:
+    """One pip call; for torch none when the environment already sees a fitting one."""
+    label = {
+        "torch": "torch (the largest part; minutes)",
+        "core": "diffusers, peft, transformers",
+        "ui": "gradio",
+        "dev": "the tools of the tests",
+        "package": "LoRA Forge itself",
+    }[part]
+    index = os.environ.get("INDEX_URL")
+    if part == "torch":
+        index = os.environ.get("TORCH_INDEX_URL") or index
+        if subprocess.call([venv_python(), "-c", "import torch"], stderr=subprocess.DEVNULL) == 0:
+            return
+        torch_hint()
+    what = ["--no-deps", "-e", HERE] if part == "package" else ["-r", os.path.join(HERE, f"requirements-{part}.txt")]
+    pip = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else []) + what
+    before = time.time()
+    code = run_with_clock(pip, f"Installing {label}")
+    if code:
+        raise CannotInstallError(explain(part, label))
+    say(f"Installed {label} in {time.time() - before:.0f} s")
+
+
+def torch_hint() -> None:
+    """The plain index's torch fits most machines, not all: say so before gigabytes are fetched."""
+    if os.environ.get("TORCH_INDEX_URL") or os.environ.get("PIP_FIND_LINKS"):
+        return
+    has_nvidia = shutil.which("nvidia-smi") is not None
+    if has_nvidia and os.name == "nt":
+        say(
+            "Note: on Windows the plain torch can't use the graphics card. For one that can, stop here (Ctrl-C), set "
+            "TORCH_INDEX_URL to the CUDA index that PyTorch's install page names, and start again."
+        )
+    elif not has_nvidia and sys.platform.startswith("linux"):
+        say(
+            "Note: no NVIDIA card found, yet the plain torch for Linux brings several GB of CUDA. TORCH_INDEX_URL can "
+            "name PyTorch's CPU or ROCm index instead."
+        )
+
+
+def run_with_clock(command: List[str], label: str) -> int:
+    """Run ``command`` with its output in the log; a ticking clock on a terminal, one line elsewhere."""
+    is_terminal = sys.stderr.isatty()
+    say(f"{label} ...") if not is_terminal else None
+    started = time.time()
+    with open(LOG, "ab") as log:
+        log.write(("\n$ " + " ".join(command) + "\n").encode("utf-8"))
+        log.flush()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            while True:
+                try:
+                    return process.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    if is_terminal:
+                        sys.stderr.write(f"\r{label} ... {time.time() - started:.0f} s ")
+                        sys.stderr.flush()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if is_terminal:
+                sys.stderr.write("\r\033[K")
+
+
+def explain(part: str, label: str) -> str:
+    """One sentence for what pip's log says went wrong."""
+    with open(LOG, encoding="utf-8", errors="replace") as file:
+        text = file.read().rsplit("\n$ ", 1)[-1]
+    low = text.lower()
+    offline = ("connection", "name resolution", "getaddrinfo", "timed out", "proxyerror", "sslerror", "unreachable")
+    if "no space left" in low:
+        return f"the disk is full: {label} needs more room in {VENV}. Free some and start again."
+    if any(word in low for word in offline):
+        return (
+            f"the package index can't be reached, so {label} can't be installed. Connect to the network (or set "
+            f"PIP_INDEX_URL to a mirror you can reach) and start again; the details are in {LOG}."
+        )
+    if "no matching distribution" in low or "no_index" in low or "--no-index" in low:
+        version = ".".join(map(str, sys.version_info[:2]))
+        return (
+            f"the package index has no build of {label} for Python {version} on this machine. Python 3.10 to 3.13 on "
+            f"64-bit Windows, Linux or an Apple-silicon Mac is needed; the details are in {LOG}."
+        )
+    last = [line for line in text.split("\n") if line.strip()][-1:]
+    return f"installing {label} failed ({''.join(last).strip()[:200]}); the details are in {LOG}."
+
+
+# ---------------------------------------------------------------- running
+
+
+def hand_over(command: List[str]) -> int:
+    """Become ``command``; on Windows, where a process can't, run it and pass its exit code on."""
+    sys.stdout.flush()
+    if os.name != "nt":
+        os.execv(command[0], command)
+    process = subprocess.Popen(command)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the child has had it too and ends in its own way
+            continue
+
+
+def run_tests(options: List[str]) -> int:
+    """Style, types, imports, then pytest, whose summary is the last thing printed when all went well."""
+    os.chdir(HERE)
+    # One thread a process: two processes of one thread beat one of two on a small machine.
+    os.environ.update({"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
+    python = venv_python()
+    if options:
+        return hand_over([python, "-m", "pytest", *options])
+    checks = {
+        "ruff check": [python, "-m", "ruff", "check", "--quiet", "."],
+        "ruff format": [python, "-m", "ruff", "format", "--quiet", "--check", "."],
+        "mypy": [python, "-m", "mypy"],
+        "import-linter": [os.path.join(os.path.dirname(python), "lint-imports"), "--no-cache"],
+    }
+    failed = [name for name, command in checks.items() if not passes(name, command)]
+    code = subprocess.call([python, "-m", "pytest", "-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"])
+    if failed:
+        say(f"error: {', '.join(failed)} failed, see above the tests.")
+    return code or int(bool(failed))
+
+
+def passes(name: str, command: List[str]) -> bool:
+    """Run a check; its output is shown only when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        sys.stdout.write(done.stdout.decode("utf-8", "replace"))
+    print(f"{name}: {'failed' if done.returncode else 'passed'}", flush=True)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
