@@ -1,0 +1,94 @@
+"""Which images a step sees: visits of an epoch, cut into batches of one bucket each, in a seeded order."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lora_forge.errors import TrainingError
+from lora_forge.seeds import stable_seed
+from lora_forge.train.draws import Visit
+
+
+class Item(Protocol):
+    """What is asked of a prepared image here (``dataset.prepare.PreparedImage``)."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def bucket(self) -> object: ...
+    @property
+    def repeats(self) -> int | None: ...
+    @property
+    def is_prior(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one bucket."""
+
+    visits: tuple[Visit, ...]
+
+
+Step = tuple[Batch, ...]
+
+
+def repeats_of(items: Sequence[Item], default: int) -> list[int]:
+    """How often each image is seen in an epoch: its group's own number, else ``default``.
+
+    Prior images whose group has no number are seen so often that they match the photos' visits as nearly as whole
+    numbers allow, at least once each.
+    """
+    photo_visits = sum(item.repeats or default for item in items if not item.is_prior)
+    unset_priors = sum(1 for item in items if item.is_prior and not item.repeats)
+    prior = max(1, round(photo_visits / unset_priors)) if unset_priors else 0
+    return [item.repeats or (prior if item.is_prior else default) for item in items]
+
+
+def visit_keys(items: Sequence[Item]) -> list[str]:
+    """The items' keys, with ``#2`` and so on behind those of equal pixels, so that each draws its own noise."""
+    seen: Counter[str] = Counter()
+    names = []
+    for item in items:
+        seen[item.key] += 1
+        names.append(item.key if seen[item.key] == 1 else f"{item.key}#{seen[item.key]}")
+    return names
+
+
+class BatchPlan:
+    """The order of every epoch. Each bucket's last batch may be smaller, so an epoch's steps never vary."""
+
+    def __init__(self, items: Sequence[Item], repeats: int, batch_size: int, accumulation: int, seed: int) -> None:
+        if not items:
+            raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
+        self._batch_size, self._accumulation, self._seed = batch_size, accumulation, seed
+        self._keys = visit_keys(items)
+        self.repeats = repeats_of(items, repeats)
+        self._buckets: dict[str, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            self._buckets[str(item.bucket)].append(index)
+        self.batches_per_epoch = sum(
+            -(-sum(self.repeats[index] for index in members) // batch_size) for members in self._buckets.values()
+        )
+        self.steps_per_epoch = -(-self.batches_per_epoch // accumulation)
+
+    def epoch(self, epoch: int) -> list[Step]:
+        """The steps of an epoch (from 1); each is the batches whose gradients are summed."""
+        batches: list[Batch] = []
+        for name, members in sorted(self._buckets.items()):
+            visits = [
+                Visit(index, self._keys[index], epoch, repeat)
+                for index in members
+                for repeat in range(self.repeats[index])
+            ]
+            random.Random(stable_seed(self._seed, "order", epoch, name)).shuffle(visits)
+            batches += [
+                Batch(tuple(visits[start : start + self._batch_size]))
+                for start in range(0, len(visits), self._batch_size)
+            ]
+        random.Random(stable_seed(self._seed, "batches", epoch)).shuffle(batches)
+        size = self._accumulation
+        return [tuple(batches[start : start + size]) for start in range(0, len(batches), size)]

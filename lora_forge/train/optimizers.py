@@ -1,0 +1,124 @@
+"""Optimizers by name, their parameter groups, and what each library wants to be told."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_forge.config import TrainConfig
+from lora_forge.errors import MissingPartError, TrainingError
+from lora_forge.train.schedules import rate_factor
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One adapter matrix: ``is_up`` for LoRA+, ``is_text`` for the text encoder's learning rate."""
+
+    name: str
+    parameter: Tensor
+    is_up: bool
+    is_text: bool
+
+
+def parameter_groups(trained: Sequence[Trained], config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups by learning rate, each with its ``name`` and unscheduled rate ``base_lr``; empty ones left out.
+
+    LoRA+ (arXiv 2402.12354): the up matrices learn ``lora_plus_ratio`` times faster.
+    """
+    groups = []
+    for is_text, base_rate in ((False, config.learning_rate), (True, config.te_learning_rate)):
+        for is_up in (False, True):
+            rate = base_rate * (config.lora_plus_ratio if is_up else 1.0)
+            members = [t.parameter for t in trained if (t.is_text, t.is_up) == (is_text, is_up)]
+            if members:
+                name = ("te" if is_text else "unet") + ("_up" if is_up else "_down")
+                groups.append({"params": members, "lr": rate, "base_lr": rate, "name": name})
+    return groups
+
+
+def build_optimizer(trained: Sequence[Trained], config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer that the settings name.
+
+    Raises:
+        MissingPartError: its library is not installed; the remedy says how to get it.
+        TrainingError: it can't do what the other settings ask for.
+    """
+    groups = parameter_groups(trained, config)
+    betas = (config.beta1, config.beta2)
+    decay = config.weight_decay
+    if config.optimizer == "adamw":
+        return _adamw(groups, betas, decay)
+    if config.optimizer == "adafactor":
+        fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
+        return _library("transformers.optimization", "transformers").Adafactor(groups, weight_decay=decay, **fixed)
+    if config.optimizer == "adamw8bit":
+        return _library("bitsandbytes.optim", "bitsandbytes").AdamW8bit(groups, betas=betas, weight_decay=decay)
+    if config.optimizer == "lion":
+        return _library("lion_pytorch", "lion-pytorch").Lion(groups, betas=betas, weight_decay=decay)
+    if config.optimizer == "prodigy":
+        return _prodigy(groups, betas, decay)
+    schedule_free = _library("schedulefree", "schedulefree").AdamWScheduleFree
+    optimizer = schedule_free(groups, betas=betas, weight_decay=decay, warmup_steps=config.warmup_steps)
+    optimizer.train()
+    return optimizer
+
+
+def _library(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as cause:
+        raise MissingPartError(
+            "This optimizer needs the library {package}, which can't be imported: {cause}.",
+            "Run: pip install --no-deps {package}; or choose the optimizer adamw.",
+            package=package,
+            cause=cause,
+        ) from cause
+
+
+def _adamw(groups: list[dict[str, Any]], betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
+    try:
+        return torch.optim.AdamW(groups, betas=betas, weight_decay=decay, fused=True)
+    except RuntimeError:  # this torch has no fused kernel for this device: older than 2.4 on CPU, 2.1 on MPS
+        return torch.optim.AdamW(groups, betas=betas, weight_decay=decay)
+
+
+def _prodigy(groups: list[dict[str, Any]], betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
+    rates = sorted({group["lr"] for group in groups})
+    if len(rates) > 1:
+        raise TrainingError(
+            "Prodigy finds one rate for everything, but the settings give several: {rates}.",
+            "Set te_learning_rate to 0 or to learning_rate, and lora_plus_ratio to 1.",
+            rates=", ".join(f"{rate:g}" for rate in rates),
+        )
+    prodigy = _library("prodigyopt", "prodigyopt").Prodigy
+    optimizer: torch.optim.Optimizer = prodigy(
+        groups, betas=betas, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True
+    )
+    return optimizer
+
+
+def is_self_scheduled(config: TrainConfig) -> bool:
+    """Whether the optimizer wants a constant rate and does its own warm-up."""
+    return config.optimizer == "schedule_free"
+
+
+def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, total_steps: int) -> float:
+    """Set every group's rate for ``step`` (from 1); returns that of the UNet (or of what is trained instead)."""
+    factor = 1.0
+    if not is_self_scheduled(config):
+        factor = rate_factor(config.schedule, step, total_steps, config.warmup_steps, config.schedule_cycles)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def set_mode(optimizer: torch.optim.Optimizer, is_training: bool) -> None:
+    """Schedule-free keeps two points: the one it trains at and the average to be saved. Others have one."""
+    switch = getattr(optimizer, "train" if is_training else "eval", None)
+    if switch is not None:
+        switch()

@@ -1,0 +1,100 @@
+"""What a run needs to go on as if it had never stopped, on disk.
+
+Files are ``state/step-00000123.safetensors``; the newest two stay. No random state is among it: every draw is a
+function of the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lora_forge.errors import TrainingError
+from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
+
+VERSION = 1
+KEPT = 2
+PATTERN = "step-*.safetensors"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything after ``step`` steps.
+
+    ``weights``: float32 adapters by name. ``optimizer``: its state_dict. ``ema``: the averages in the order of the
+    parameters, or None. ``scaler``: (scale, calm steps). ``window``: mse of the last epoch's steps. ``fingerprints``:
+    what the run was made from (see `fingerprints`). ``started_at``: Unix seconds. ``skipped``: steps skipped in a row.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    ema: list[Tensor] | None
+    scaler: tuple[float, int]
+    window: list[float]
+    fingerprints: dict[str, Any]
+    started_at: float
+    skipped: int = 0
+    version: int = VERSION
+
+
+def state_path(state_dir: Path, step: int) -> Path:
+    """The file of one step."""
+    return state_dir / f"step-{step:08d}.safetensors"
+
+
+def save_state(state_dir: Path, state: RunState) -> Path:
+    """Write atomically, then drop all but the newest two.
+
+    Raises:
+        TrainingError: the disk is full or read-only; what was there before stays.
+    """
+    path = state_path(state_dir, state.step)
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    try:
+        save_tree(path, fields)
+        for old in sorted(state_dir.glob(PATTERN))[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as cause:
+        raise TrainingError(
+            "The state of step {step} could not be saved in {folder}: {cause}.",
+            "Make room on the disk, then resume.",
+            step=state.step,
+            folder=state_dir,
+            cause=cause,
+        ) from cause
+    return path
+
+
+def load_newest(state_dir: Path, warn: Callable[[str], None]) -> RunState | None:
+    """The newest whole state; None when there is no state file at all.
+
+    A damaged file is set aside under another name and reported through ``warn``.
+
+    Raises:
+        TrainingError: there are state files, but none is whole.
+    """
+    paths = sorted(state_dir.glob(PATTERN), reverse=True)
+    for path in paths:
+        try:
+            return _read(path)
+        except (DamagedFileError, OSError) as cause:
+            path.replace(path.with_suffix(".damaged"))
+            warn(f"The state {path.name} can't be read ({cause}); going back to the one before.")
+    if paths:
+        raise TrainingError(
+            "No state in {folder} is whole.", "Start the run again without resuming.", folder=state_dir
+        )
+    return None
+
+
+def _read(path: Path) -> RunState:
+    fields = load_tree(path)
+    if not isinstance(fields, dict) or fields.get("version") != VERSION:
+        raise DamagedFileError(f"{path.name}: not a state of version {VERSION}")
+    return RunState(**fields)
