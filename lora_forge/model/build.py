@@ -1,0 +1,67 @@
+"""A checkpoint in memory becomes a model to train on and to draw with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lora_forge.config import Family, PredictionType
+from lora_forge.model.read import Checkpoint, read_checkpoint
+from lora_forge.model.schedule import alphas_cumprod
+from lora_forge.model.views import build_text_towers, build_unet, build_vae
+from lora_forge.ports import BaseInfo, BorrowedModel
+
+
+def open_model(
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    prediction_type: PredictionType | None = None,
+    zero_terminal_snr: bool | None = None,
+) -> BorrowedModel:
+    """Read the checkpoint at ``path`` and build it on ``device``; None takes what the file says.
+
+    SDXL's VAE overflows in float16 on many pictures, so it is kept in float32 there.
+
+    Raises:
+        CheckpointError: the file can't be used; the message says what it is.
+    """
+    checkpoint = read_checkpoint(path, dtype)
+    checkpoint.facts = checkpoint.facts.override(prediction_type, zero_terminal_snr)
+    return build_model(checkpoint, device)
+
+
+def build_model(checkpoint: Checkpoint, device: torch.device) -> BorrowedModel:
+    """Modules on the checkpoint's own tensors, moved to ``device`` if they lie elsewhere."""
+    facts, tensors = checkpoint.facts, checkpoint.tensors
+    unet = build_unet(tensors, facts).to(device)
+    vae = build_vae(tensors, facts).to(device)
+    if facts.family is Family.SDXL and vae.dtype is torch.float16:
+        vae = vae.float()
+    towers = build_text_towers(tensors, facts)
+    for tower in towers:
+        tower.module.to(device)
+    return BorrowedModel(
+        info=base_info(checkpoint),
+        unet=unet,
+        vae=vae,
+        text_towers=towers,
+        alphas_cumprod=alphas_cumprod(facts.zero_terminal_snr),
+        vae_scale=facts.vae_scale,
+        device=device,
+        dtype=unet.dtype,
+        notes={"hint": facts.hint} if facts.hint else {},
+    )
+
+
+def base_info(checkpoint: Checkpoint) -> BaseInfo:
+    """What to show of a checkpoint; hashes are left empty, they take a pass over the whole file."""
+    facts = checkpoint.facts
+    return BaseInfo(
+        name=checkpoint.path.stem,
+        family=facts.family,
+        prediction_type=facts.prediction_type,
+        prediction_source=facts.prediction_source,
+        zero_terminal_snr=facts.zero_terminal_snr,
+    )

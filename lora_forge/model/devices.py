@@ -1,0 +1,197 @@
+"""Where tensors live. The only module that names a kind of accelerator; ROCm shows itself as CUDA, as torch does."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_forge.config import Precision
+from lora_forge.errors import ConfigError
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_PROC = Path("/proc/self")
+
+
+@dataclass(frozen=True)
+class Device:
+    """``name``: what the device setting takes. ``description``: what a person knows it by."""
+
+    name: str
+    description: str
+
+
+def list_devices() -> list[Device]:
+    """Every device torch offers here, the one ``auto`` takes first."""
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if _has_xpu():
+        names += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [Device(name, describe_device(torch.device(name))) for name in [*names, "cpu"]]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``xpu``).
+
+    Raises:
+        ConfigError: torch doesn't have it here.
+    """
+    offered = list_devices()
+    if name == "auto":
+        return torch.device(offered[0].name)
+    matches = [device.name for device in offered if name in (device.name, device.name.split(":")[0])]
+    if not matches:
+        raise ConfigError(
+            "There is no device {name!r} here.",
+            "torch offers: {offered}.",
+            name=name,
+            offered=", ".join(device.name for device in offered),
+        )
+    return torch.device(matches[0])
+
+
+def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of the base weights: what was asked for, or with ``auto`` what the device does well.
+
+    Raises:
+        ConfigError: the device would do it badly (fp16 on a CPU is 13 to 60 times slower than fp32) or not at all.
+    """
+    if precision == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16 if _does_bf16_well(device) else torch.float16
+    dtype = _DTYPES[precision]
+    if dtype is torch.float16 and device.type == "cpu":
+        raise ConfigError(
+            "fp16 on a CPU is 13 to 60 times slower than fp32.", "Set precision to auto, fp32 or bf16.", precision=precision
+        )
+    if dtype is torch.bfloat16 and device.type in ("cuda", "mps") and not _does_bf16_well(device):
+        raise ConfigError(
+            "{device} doesn't compute in bf16, it imitates it.",
+            "Set precision to auto or fp16.",
+            device=describe_device(device),
+        )
+    return dtype
+
+
+def _does_bf16_well(device: torch.device) -> bool:
+    if device.type == "xpu":
+        return True
+    if device.type != "cuda":
+        return False
+    if torch.version.hip:  # RDNA3 and later, and the accelerators from MI200 on
+        architecture = str(getattr(torch.cuda.get_device_properties(device), "gcnArchName", ""))
+        return re.match(r"gfx(90a|94|95|11|12)", architecture) is not None
+    return torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def needs_grad_scaler(dtype: torch.dtype) -> bool:
+    """Gradients in fp16 underflow without loss scaling; bf16 and fp32 have the range."""
+    return dtype is torch.float16
+
+
+def describe_device(device: torch.device) -> str:
+    """Name and memory, as a person knows them."""
+    if device.type in ("cuda", "xpu"):
+        found = _backend(device).get_device_properties(device)
+        kind = "ROCm" if torch.version.hip else device.type.upper()
+        return f"{found.name} ({kind}, {found.total_memory / 2**30:.0f} GiB)"
+    if device.type == "mps":
+        return "Apple GPU (MPS)"
+    return f"CPU ({os.cpu_count()} cores, {torch.get_num_threads()} threads)"
+
+
+def free_memory_bytes(device: torch.device) -> int | None:
+    """Memory a new tensor could take on ``device``, torch's own cache included; None where it can't be told."""
+    if device.type in ("cuda", "xpu"):
+        backend = _backend(device)
+        cached = backend.memory_reserved(device) - backend.memory_allocated(device)
+        if hasattr(backend, "mem_get_info"):
+            return int(backend.mem_get_info(device)[0] + cached)
+        return int(backend.get_device_properties(device).total_memory - backend.memory_allocated(device))
+    if device.type == "mps":
+        limit = getattr(torch.mps, "recommended_max_memory", None)
+        return int(limit() - torch.mps.driver_allocated_memory()) if limit else None
+    return _free_ram_bytes()
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Most memory in use since :func:`reset_peak`: by torch on the card, by the process on a CPU; None if unknown."""
+    if device.type in ("cuda", "xpu"):
+        return int(_backend(device).max_memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    return _status_bytes("VmHWM")
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start a new :func:`peak_memory_bytes`; does nothing where the system can't."""
+    if device.type in ("cuda", "xpu"):
+        _backend(device).reset_peak_memory_stats(device)
+    elif device.type == "cpu":
+        with contextlib.suppress(OSError):
+            (_PROC / "clear_refs").write_text("5")
+
+
+def empty_cache(device: torch.device) -> None:
+    """Hand torch's unused cache back to the card; not for every step, it is slow."""
+    if device.type in ("cuda", "xpu"):
+        _backend(device).empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU always has."""
+    if device.type in ("cuda", "xpu"):
+        _backend(device).synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _backend(device: torch.device) -> Any:
+    return getattr(torch, device.type)
+
+
+def _has_xpu() -> bool:
+    return hasattr(torch, "xpu") and torch.xpu.is_available()
+
+
+def _free_ram_bytes() -> int | None:
+    if sys.platform == "win32":
+        return _free_ram_bytes_windows()
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(found[1]) * 1024 if found else None
+
+
+def _free_ram_bytes_windows() -> int | None:
+    class Status(ctypes.Structure):
+        _fields_ = [  # noqa: RUF012 - the layout of MEMORYSTATUSEX
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *[(name, ctypes.c_ulonglong) for name in ("total", "free", "t_page", "f_page", "t_virt", "f_virt", "ext")],
+        ]
+
+    status = Status()
+    status.length = ctypes.sizeof(Status)
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent elsewhere, so not for the type checker
+    return int(status.free) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+
+
+def _status_bytes(field: str) -> int | None:
+    try:
+        text = (_PROC / "status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"{field}:\s+(\d+) kB", text)
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,100 @@
+"""Captions to conditioning, laid out as the WebUIs do: whole 77-token chunks, one after another.
+
+Captions are plain text: brackets, BREAK and ``<lora:...>`` have no meaning here (a host's escapes are not needed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lora_forge.config import Family
+from lora_forge.model.configs import BOS_ID, EOS_ID
+from lora_forge.ports import BorrowedModel, TextTower
+
+CHUNK = 75  # tokens between BOS and EOS
+COMMA_BACKTRACK = 20  # the hosts' default: a tag cut by a chunk's end moves whole if its comma is that near
+_COMMA = ",</w>"
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the UNet is told. ``hidden``: (B, 77n, D). ``pooled``: (B, P), SDXL only."""
+
+    hidden: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+
+def encode(model: BorrowedModel, captions: Sequence[str], clip_skip: int = 1) -> Conditioning:
+    """Encode captions with the model's text encoders, in their dtype and on their device.
+
+    Captions of one call are filled up with empty chunks to the longest, as the hosts do within a batch; encode alone
+    what must not depend on its neighbours. Differentiable when gradients are enabled. ``clip_skip`` counts layers
+    from the end, 1 is the last; SDXL always takes the last but one of both towers, as its hosts do.
+    """
+    if model.host_encode is not None:
+        return Conditioning(*model.host_encode(captions, clip_skip))
+    is_sdxl = model.info.family is Family.SDXL
+    hidden, pooled = [], None
+    for tower in model.text_towers:
+        ids = chunk_ids(tower, captions).to(model.device)
+        states, projected = _run(tower.module, ids.flatten(0, 1), clip_skip, is_sdxl)
+        hidden.append(states.reshape(len(captions), -1, states.shape[-1]))
+        if is_sdxl and projected is not None:
+            pooled = projected.reshape(*ids.shape[:2], -1)[:, 0]
+    return Conditioning(torch.cat(hidden, dim=-1) if len(hidden) > 1 else hidden[0], pooled)
+
+
+def _run(module: Any, ids: torch.Tensor, clip_skip: int, is_sdxl: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Hidden states (N, 77, D) of ids (N, 77), and the projected EOS state (N, P) when the tower has a projection."""
+    is_last = clip_skip == 1 and not is_sdxl
+    output = module(input_ids=ids, output_hidden_states=not is_last)
+    projected: torch.Tensor | None = getattr(output, "text_embeds", None)
+    if is_last:
+        return output.last_hidden_state, projected
+    if is_sdxl:
+        return output.hidden_states[-2], projected
+    return getattr(module, "text_model", module).final_layer_norm(output.hidden_states[-clip_skip]), projected
+
+
+def chunk_ids(tower: TextTower, captions: Sequence[str]) -> torch.Tensor:
+    """Token ids (B, n, 77) int64; n is the longest caption's number of chunks."""
+    chunked = [token_chunks(tower, caption) for caption in captions]
+    count = max(len(chunks) for chunks in chunked)
+    empty = _close([], tower.pad_token_id)
+    return torch.tensor([chunks + [empty] * (count - len(chunks)) for chunks in chunked], dtype=torch.int64)
+
+
+def token_chunks(tower: TextTower, caption: str) -> list[list[int]]:
+    """A caption's ids in chunks of 77: BOS, up to 75 tokens, EOS, padding; an empty caption is one empty chunk."""
+    tokens = tower.tokenizer(caption, add_special_tokens=False, verbose=False).input_ids
+    comma = tower.tokenizer.convert_tokens_to_ids(_COMMA)
+    return [_close(chunk, tower.pad_token_id) for chunk in split_tokens(tokens, comma)]
+
+
+def split_tokens(tokens: Sequence[int], comma: int) -> list[list[int]]:
+    """Cut ids into chunks of at most 75, behind the last comma if that lies in the chunk's last 20 places.
+
+    The rule of A1111's and Forge's prompt parser; a comma that itself overflows starts the next chunk.
+    """
+    chunks: list[list[int]] = []
+    current: list[int] = []
+    last_comma = -1
+    for token in tokens:
+        if token == comma:
+            last_comma = len(current)
+        elif len(current) == CHUNK and last_comma != -1 and CHUNK - last_comma <= COMMA_BACKTRACK:
+            chunks.append(current[: last_comma + 1])
+            current, last_comma = current[last_comma + 1 :], -1
+        if len(current) == CHUNK:
+            chunks.append(current)
+            current, last_comma = [], -1
+        current.append(token)
+    return [*chunks, current] if current or not chunks else chunks
+
+
+def _close(tokens: Sequence[int], pad: int) -> list[int]:
+    return [BOS_ID, *tokens, EOS_ID, *[pad] * (CHUNK - len(tokens))]
