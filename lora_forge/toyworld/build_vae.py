@@ -75,6 +75,17 @@ def fold_outer_level(half: HalfVae) -> Any:
     return half.vae
 
 
+def unfold_outer_level(vae: Any) -> HalfVae:
+    """The fast twin of a folded VAE, sharing its weights: same pictures at a quarter of the cost."""
+    half = HalfVae(vae)
+    down = vae.encoder.down_blocks[0].downsamplers[0].conv
+    with torch.no_grad():
+        half.patch.weight.copy_(down.weight[:, :3, :2, :2])
+        assert half.patch.bias is not None
+        half.patch.bias.copy_(down.bias)
+    return half.eval()
+
+
 @torch.no_grad()
 def whiten(half: HalfVae, images: Tensor) -> None:
     """Fold ZCA whitening of the four latent channels and 1/0.18215 into the two 1x1 convolutions (in place).

@@ -24,7 +24,7 @@ def to_images(pictures: Tensor) -> list[Image.Image]:
     """Float (N, 3, H, W) in [-1, 1] -> RGB images."""
     pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     size = (pixels.shape[2], pixels.shape[1])
-    return [Image.frombytes("RGB", size, bytes(row.flatten().tolist())) for row in pixels]
+    return [Image.frombytes("RGB", size, row.numpy().tobytes()) for row in pixels]
 
 
 def mixed_look(rng: random.Random, allow_pair: bool) -> Look:
