@@ -23,8 +23,10 @@ def time_ids(original: Size, crop: Size, target: Size) -> torch.Tensor:
 
 
 def added_conditions(conditioning: Conditioning, sizes: torch.Tensor) -> dict[str, torch.Tensor] | None:
-    """``added_cond_kwargs`` for the UNet; None for a family without pooled text. ``sizes``: (6,) or (B, 6)."""
+    """``added_cond_kwargs`` for the UNet; None for a family without pooled text. ``sizes``: (6,) or (B, 6),
+    left in float32: diffusers makes sinusoids of them before it casts.
+    """
     pooled = conditioning.pooled
     if pooled is None:
         return None
-    return {"text_embeds": pooled, "time_ids": sizes.to(pooled).expand(len(pooled), 6)}
+    return {"text_embeds": pooled, "time_ids": sizes.to(pooled.device).expand(len(pooled), 6)}
