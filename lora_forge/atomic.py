@@ -20,12 +20,13 @@ _RENAME_TRIES = 10
 _RENAME_PAUSE_S = 0.1
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], check: Callable[[Path], None] | None = None) -> None:
     """Let ``write`` make a file under a temporary name, then give it the name ``path``, replacing what was there.
 
-    The folder is made when missing. The temporary name ends in ``.tmp``, which no host lists as a LoRA. Whatever
-    ``write`` raises comes through; the temporary file is then gone and the old ``path`` untouched. A temporary file
-    that a killed process left behind is cleared by a later write of the same name, once it is an hour old.
+    The folder is made when missing. The temporary name ends in ``.tmp``, which no host lists as a LoRA. ``check``
+    looks at the finished, synced file before it gets its name. Whatever either raises comes through; the temporary
+    file is then gone and the old ``path`` untouched. A temporary file that a killed process left behind is cleared by
+    a later write of the same name, once it is an hour old.
 
     Raises:
         OSError: the disk is full, the folder is read-only, or ``write`` made no file.
@@ -36,6 +37,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         _sync_file(temporary)
+        if check is not None:
+            check(temporary)
         _rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ def test_the_temporary_name_is_hidden_and_no_host_lists_it(tmp_path: Path) -> No
 
     atomic.write_atomically(tmp_path / "a.safetensors", write)
     assert seen[0].parent == tmp_path
-    assert seen[0].name.startswith(".a.safetensors.") and seen[0].suffix == ".tmp"
+    assert seen[0].name.startswith(".a.safetensors.")
+    assert seen[0].suffix == ".tmp"
 
 
 def test_nan_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
@@ -92,7 +93,8 @@ def test_kill_9_in_the_middle_leaves_no_file_under_the_real_name(tmp_path: Path)
     )
     target = tmp_path / "a.safetensors"
     with subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None and child.stdout.readline() == b"half\n"
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"half\n"
         child.send_signal(signal.SIGKILL)
     assert not target.exists()
     assert [name.endswith(".tmp") for name in _names(tmp_path)] == [True]

@@ -152,7 +152,9 @@ def is_spatial(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)
 
 
-def inject(model: nn.Module, sites: list[Site], dropout: Dropout, device: torch.device, is_trained: bool) -> list[Adapter]:
+def inject(
+    model: nn.Module, sites: list[Site], dropout: Dropout, device: torch.device, is_trained: bool
+) -> list[Adapter]:
     """Put an adapter on each site; ``down`` and ``up`` are uninitialised float32 tensors on ``device``."""
     pattern = "|".join(re.escape(site.path) for site in sites)
     # Rank 1 on the meta device: peft's own tensors are never made, ours take their place.

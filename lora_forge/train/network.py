@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_forge.config import TrainConfig
+from lora_forge.config import Target, TrainConfig
 from lora_forge.errors import LoraFileError, TrainingError
 from lora_forge.lora_file.keys import PREFIXES, Part, kohya_name, split_name
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, some_of
@@ -27,7 +27,7 @@ from lora_forge.train.adapters import (
     is_spatial,
 )
 
-_ALL_TARGETS = ("attention", "feed_forward", "projection")
+_ALL_TARGETS: tuple[Target, ...] = ("attention", "feed_forward", "projection")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class Network:
     :func:`lora_forge.lora_file.weights.combine`.
     """
 
-    def __init__(self, model: BorrowedModel, adapters: list[Adapter], dropout: Dropout, undo: contextlib.ExitStack) -> None:
+    def __init__(
+        self, model: BorrowedModel, adapters: list[Adapter], dropout: Dropout, undo: contextlib.ExitStack
+    ) -> None:
         self._model = model
         self._adapters = {adapter.site.name: adapter for adapter in adapters}
         self._dropout = dropout
@@ -192,7 +194,7 @@ class Network:
         norms = torch.stack([adapter.norm() for adapter in adapters])
         ratios = limit / norms.clamp(min=limit)
         with torch.no_grad():
-            for adapter, root in zip(adapters, ratios.sqrt()):
+            for adapter, root in zip(adapters, ratios.sqrt(), strict=True):
                 adapter.down.mul_(root)
                 adapter.up.mul_(root)
         after = norms * ratios

@@ -1,0 +1,89 @@
+"""File names of a LoRA's epochs: NAME-000001.safetensors, NAME-000002.safetensors and so on, the last one included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_forge.errors import LoraFileError
+
+SUFFIX = ".safetensors"
+_LISTED_SUFFIXES = (SUFFIX, ".pt", ".ckpt")  # what hosts list as LoRAs
+_MAX_BYTES = 160
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_EPOCH = re.compile(r"(.+)-(\d{6})")
+# Words that the X/Y/Z script replaces in <lora:NAME-NUM:STRENGTH>, wherever they stand.
+_PLACES = ("NUM", "STRENGTH")
+
+
+def epoch_path(out_dir: Path, name: str, epoch: int) -> Path:
+    """``out_dir/NAME-000001.safetensors`` for epoch 1."""
+    return out_dir / f"{name}-{epoch:06d}{SUFFIX}"
+
+
+def parse_epoch(path: Path) -> tuple[str, int] | None:
+    """(name, epoch) of a file named by :func:`epoch_path`, None for any other."""
+    match = _EPOCH.fullmatch(path.stem)
+    return (match[1], int(match[2])) if match and path.suffix.lower() == SUFFIX else None
+
+
+def epoch_files(folder: Path, name: str) -> dict[int, Path]:
+    """The numbered files of ``name`` in ``folder`` by epoch, in order; case matters, as to the hosts."""
+    found = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        parsed = parse_epoch(path)
+        if parsed and parsed[0] == name:
+            found[parsed[1]] = path
+    return dict(sorted(found.items()))
+
+
+def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False) -> None:
+    """Refuse a name that a host, a prompt or Windows can't take, or that a run in ``out_dir`` has used already.
+
+    Letters of any script, digits, spaces inside, ``_``, ``-`` and ``.`` are fine. A used name is refused because
+    hosts go on showing the old weights of a file that was overwritten; subfolders count, hosts know files by stem.
+
+    Raises:
+        LoraFileError: with what is wrong, and what to do.
+    """
+    problem = _problem(name)
+    if problem:
+        raise LoraFileError(
+            "{name!r} can't be the name of a LoRA: {problem}.",
+            "Use letters, digits, - and _, for example ohwx_v1.",
+            name=name,
+            problem=problem,
+        )
+    taken = None if out_dir is None or is_resuming else next(_taken(name, out_dir), None)
+    if taken is not None:
+        raise LoraFileError(
+            "{file} exists already, and WebUIs go on showing the old weights of a file that was overwritten.",
+            "Choose another name, or resume the run it is from.",
+            file=taken,
+        )
+
+
+def _problem(name: str) -> str:
+    strange = sorted({char for char in name if not (char.isalnum() or char in "_-. ")})
+    if not name:
+        return "it is empty"
+    if strange:
+        return "it holds " + " ".join(char if char.isprintable() else repr(char) for char in strange)
+    if name[0] in " .-" or name[-1] in " .":
+        return "it begins or ends with a space, a dot or a dash"
+    if _DEVICES.fullmatch(name):
+        return "Windows keeps it for a device"
+    if any(place in name for place in _PLACES):
+        return f"it holds {' or '.join(p for p in _PLACES if p in name)}, which the X/Y/Z grid replaces by numbers"
+    if len(name.encode("utf-8")) > _MAX_BYTES:
+        return f"it is longer than {_MAX_BYTES} bytes"
+    return ""
+
+
+def _taken(name: str, out_dir: Path) -> Iterator[Path]:
+    """Numbered files of this name, capitals aside (Windows and macOS see no difference)."""
+    for path in sorted(out_dir.rglob("*")) if out_dir.is_dir() else ():
+        match = _EPOCH.fullmatch(path.stem)
+        if match and match[1].casefold() == name.casefold() and path.suffix.lower() in _LISTED_SUFFIXES:
+            yield path
