@@ -72,7 +72,7 @@ class TrainConfig:
     clip_skip: int = setting(1, "Text encoder layers counted from the end; 2 for most anime SD1.x checkpoints.", 1, 12)
 
     rank: int = setting(32, "Inner size of the LoRA: detail it can hold, and file size.", 1, 1024)
-    alpha: float = setting(16.0, "Scale is alpha / rank; halving it acts like a lower learning rate; 0 takes the rank.", 0.0, 4096.0)
+    alpha: float = setting(16.0, "Scale is alpha / rank; less acts like a lower learning rate. 0: as rank.", 0.0, 4096.0)
     targets: tuple[Target, ...] = setting(
         ("attention", "feed_forward", "projection"), "Which layers of the transformer blocks are adapted."
     )
