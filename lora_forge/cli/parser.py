@@ -1,0 +1,225 @@
+"""Every command and option, with help worth reading. Nothing heavy is imported: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from lora_forge import __version__
+from lora_forge.cli.settings_help import settings_help
+from lora_forge.presets import KINDS
+
+_ABOUT = "From a folder of photos to a tested LoRA for Stable Diffusion 1.x, 2.x and SDXL."
+_EPILOG = """\
+the whole job:
+  lora-forge import photos/ --project anna --trigger "ohwx woman"
+  lora-forge prepare --project anna --resolution 512
+  lora-forge train --project anna --base model.safetensors --name anna --out loras --preset person
+  lora-forge grid --base model.safetensors --loras loras --name anna --out grid.png \\
+      --prompt "photo of ohwx woman, red dress <lora:anna-NUM:STRENGTH>"
+
+no checkpoint and no photos at hand? The bundled toy world runs the same job in minutes on a CPU:
+  lora-forge demo --out demo
+
+exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (training can be resumed)
+"""
+
+
+class _Raw(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+class _SettingsHelp(argparse.Action):
+    """``--help-settings``: print every field of the config and leave."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(settings_help())
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``lora-forge``. A parsed command names the module that runs it in ``module``."""
+    parser = argparse.ArgumentParser("lora-forge", description=_ABOUT, epilog=_EPILOG, formatter_class=_Raw)
+    parser.add_argument("--version", action="version", version=f"lora-forge {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_demo(commands)
+    _add_doctor(commands)
+    _add_import(commands)
+    _add_prepare(commands)
+    _add_train(commands)
+    _add_grid(commands)
+    _add_ui(commands)
+    _add(commands, "version", "version", "print the version and leave")
+    return parser
+
+
+def _add(commands: Any, name: str, module: str, summary: str, about: str = "", examples: str = "") -> Any:
+    paragraphs = [textwrap.fill(part, 108) for part in (about or summary).split("\n\n")]
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description="\n\n".join(paragraphs),
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=_Raw,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(module=f"lora_forge.cli.{module}")
+    shared = parser.add_argument_group("output")
+    shared.add_argument("--json", action="store_true", help="one JSON object per event on standard output, no more")
+    shared.add_argument("--debug", action="store_true", help="on failure show where in the code")
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "demo",
+        "demo",
+        "run the whole job on the bundled toy world",
+        "Photos of a drawn girl, ten epochs on a tiny real Stable Diffusion checkpoint, a grid of epochs and "
+        "strengths, scores and a recommendation. Needs no graphics card, no network and no files of yours.",
+        "  lora-forge demo --out demo\n"
+        "  lora-forge demo --out demo --only-project   # photos and checkpoint to try yourself",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="where to write (default: demo)")
+    parser.add_argument(
+        "--only-project", action="store_true", help="write DIR/project and DIR/toyworld.safetensors, train nothing"
+    )
+    parser.add_argument("--hot", action="store_true", help="far too high a rate: too little, just right, ruined")
+    parser.add_argument("--seed", type=int, default=0, help="another seed: other photos, other files (default: 0)")
+
+
+def _add_doctor(commands: Any) -> None:
+    _add(
+        commands,
+        "doctor",
+        "doctor",
+        "say what is installed, what would work, what is missing and how to get it",
+        "Looks at Python, the libraries, the devices torch offers, and the disk. Changes nothing, fetches nothing.",
+    )
+
+
+def _add_import(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "import",
+        "project",
+        "copy photos into a project",
+        "Takes a file, a folder, a zip, or a kohya folder (10_name: ten repeats); captions in NAME.txt come along. "
+        "What can't be read is named with the reason, and the rest goes on. The project is made when it is not there.",
+        '  lora-forge import photos/ --project anna --trigger "ohwx woman"\n'
+        "  lora-forge import more.zip --project anna",
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="file, folder or zip")
+    parser.add_argument("--project", type=Path, required=True, metavar="DIR", help="the project's folder")
+    parser.add_argument("--trigger", metavar="WORD", help="the word that calls the subject; kept first in captions")
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "prepare",
+        "project",
+        "bring every photo to training size",
+        "Sorts photos into buckets by their shape, resizes and crops them, keeps the result in the project. Only what "
+        "is new or changed is done again. Training does this by itself; run it to see what it makes of your photos.",
+        "  lora-forge prepare --project anna --resolution 512",
+    )
+    parser.add_argument("--project", type=Path, required=True, metavar="DIR", help="the project's folder")
+    parser.add_argument("--resolution", type=int, metavar="PX", help="training size (default: 512)")
+    parser.add_argument("--no-buckets", action="store_true", help="crop every photo to a square")
+    _add_set(parser)
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "train",
+        "train",
+        "train a LoRA: one numbered file per epoch",
+        "Writes NAME-000001.safetensors and so on into --out. Ctrl-C stops after the step and saves: the same command "
+        "with --resume goes on, and ends in the same files. The settings used are kept in "
+        "PROJECT/runs/NAME/config.json.\n\nSettings come from the preset, then --config, then the options, then --set; the last word wins.",
+        "  lora-forge train --project anna --base model.safetensors --name anna --out loras --preset person\n"
+        "  lora-forge train ... --epochs 12 --repeats 8 --set te_learning_rate=0 --set min_snr_gamma=5\n"
+        "  lora-forge train ... --resume\n"
+        "  lora-forge train --help-settings            # every setting, its range and its default",
+    )
+    kinds = [kind for kind in KINDS if not kind.startswith("toyworld")]
+    parser.add_argument("--project", type=Path, required=True, metavar="DIR", help="the project's folder")
+    parser.add_argument("--base", type=Path, required=True, metavar="FILE", help="base checkpoint, .safetensors")
+    parser.add_argument("--name", required=True, help="name of the LoRA")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LoRA files")
+    parser.add_argument(
+        "--preset", metavar="KIND", help=f"{', '.join(kinds)} (default: person); toyworld, toyworld_hot for the demo's"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of an earlier run (its config.json)")
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    knobs = parser.add_argument_group("settings (each is also a --set; all of them: --help-settings)")
+    knobs.add_argument("--epochs", metavar="N", help="passes over the photos, one file each (default: 10)")
+    knobs.add_argument("--repeats", metavar="N", help="how often a photo is seen per epoch (default: by photo count)")
+    knobs.add_argument("--rank", metavar="N", help="inner size of the LoRA (default: 32)")
+    knobs.add_argument("--resolution", metavar="PX", help="training size (default: as prepared, else by the base)")
+    knobs.add_argument("--seed", metavar="N", help="same seed, same files (default: 0)")
+    knobs.add_argument("--trigger", metavar="WORD", help="trigger word (default: the project's)")
+    _add_device(knobs)
+    _add_set(knobs)
+    parser.add_argument("--help-settings", action=_SettingsHelp, nargs=0, help="list every setting and leave")
+
+
+def _add_grid(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "grid",
+        "grid",
+        "draw the epoch x strength picture of a LoRA",
+        "Every epoch across, every strength down, the same noise in each cell. In the prompt, NUM and STRENGTH stand "
+        "for the epoch and the strength; without a LoRA tag in it, <lora:NAME-NUM:STRENGTH> is added at its end. The "
+        "PNG carries the prompt and settings as the WebUI writes them.",
+        "  lora-forge grid --base model.safetensors --loras loras --name anna --out grid.png \\\n"
+        '      --prompt "photo of ohwx woman, red dress <lora:anna-NUM:STRENGTH>"\n'
+        "  lora-forge grid ... --epochs 4,6,8-10 --strengths 0,0.6,0.8,1.0 --cells cells",
+    )
+    parser.add_argument("--base", type=Path, required=True, metavar="FILE", help="base checkpoint, .safetensors")
+    parser.add_argument("--loras", type=Path, required=True, metavar="DIR", help="folder of the LoRA files")
+    parser.add_argument("--name", required=True, help="name of the LoRA")
+    parser.add_argument("--prompt", required=True, help="what to draw")
+    parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
+    parser.add_argument("--epochs", default="1-10", metavar="LIST", help="1-10 or 1,3,5-7 (default: 1-10)")
+    parser.add_argument(
+        "--strengths", default="0.1-1.0", metavar="LIST", help="0.1-1.0 or 0,0.5,1; 0 is the base (default: 0.1-1.0)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, .png")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise of the pictures (default: 0)")
+    parser.add_argument("--width", type=int, metavar="PX", help="default: the family's size")
+    parser.add_argument("--height", type=int, metavar="PX", help="default: the family's size")
+    parser.add_argument("--steps", type=int, default=20, metavar="N", help="sampler steps (default: 20)")
+    parser.add_argument("--guidance", type=float, default=7.0, metavar="X", help="CFG scale (default: 7)")
+    parser.add_argument("--clip-skip", type=int, default=1, metavar="N", help="as in the WebUI (default: 1)")
+    parser.add_argument("--cells", type=Path, metavar="DIR", help="keep single pictures here; a stopped grid goes on")
+    _add_device(parser)
+
+
+def _add_ui(commands: Any) -> None:
+    parser = _add(commands, "ui", "ui", "open LoRA Forge in a browser, without a WebUI")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=7870, help="port (default: 7870)")
+    parser.add_argument("--base", type=Path, metavar="FILE", help="base checkpoint to show")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_set(parser: Any) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help="any setting; repeatable"
+    )
+
+
+def _add_device(parser: Any) -> None:
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16", "fp16"], help="default: what the device does well"
+    )

@@ -1,0 +1,125 @@
+"""``lora-forge train``."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lora_forge.cli.console import Console
+from lora_forge.cli.settings import resolve, resolve_resumed
+from lora_forge.config import TrainConfig
+from lora_forge.dataset.manifest import PrepareSettings, load_manifest
+from lora_forge.dataset.prepare import prepare
+from lora_forge.dataset.prepared import manifest_path
+from lora_forge.dataset.project import Project
+from lora_forge.errors import DatasetError
+from lora_forge.events import Command, CommandBox, Event, StepDone
+from lora_forge.host.standalone import StandaloneHost
+from lora_forge.model.read import read_facts
+from lora_forge.train.run import train
+
+
+def run(args: Namespace, console: Console) -> int:
+    """Prepare what is not, train, and say how to go on. 130 when stopped with the state saved."""
+    project = Project.load(args.project)
+    run_dir = project.runs_dir / args.name
+    config = _config(args, project, run_dir)
+    prepared = prepare(project, PrepareSettings.from_config(config), console)
+    host = host_of(args.base, config)
+    commands = CommandBox()
+    with _stop_on_interrupt(commands, console) as watch, host.borrow() as model:
+        result = train(model, prepared, config, run_dir, args.out, watch, commands, resume=args.resume)
+    if result.outcome == "stopped":
+        console.say(f"to go on: {_resume_command()}")
+        return 130
+    if result.outcome != "done":
+        return 1
+    for path in result.files:
+        console.result(str(path))
+    prompt = f"{config.trigger_word or args.name} <lora:{args.name}-NUM:STRENGTH>"
+    words = ["lora-forge", "grid", "--base", str(args.base), "--loras", str(args.out), "--name", args.name]
+    console.say(f"next: {shlex.join([*words, '--out', 'grid.png', '--prompt', prompt])}")
+    return 0
+
+
+def host_of(base: Path, config: TrainConfig) -> StandaloneHost:
+    """The standalone host with what the config says by hand about the base."""
+    overrides: dict[str, Any] = {}
+    if config.prediction_type != "auto":
+        overrides["prediction_type"] = config.prediction_type
+    if config.zero_terminal_snr != "auto":
+        overrides["zero_terminal_snr"] = config.zero_terminal_snr == "on"
+    return StandaloneHost(base, device=config.device, precision=config.precision, **overrides)
+
+
+def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:
+    if args.resume:
+        return resolve_resumed(args, run_dir)
+    photos = sum(not project.group(photo.group).is_prior for photo in project.photos())
+    if not photos:
+        raise DatasetError(
+            "There are no photos in {root}.",
+            "Import some: lora-forge import SOURCE --project {root}",
+            root=project.root,
+        )
+    facts = read_facts(args.base)
+    return resolve(args, facts.family, photos, project.trigger_word, _prepared_size(project))
+
+
+def _prepared_size(project: Project) -> dict[str, Any] | None:
+    manifest = load_manifest(manifest_path(project))
+    if manifest is None:
+        return None
+    size = manifest.settings
+    return {
+        "resolution_px": size.resolution_px,
+        "use_buckets": size.use_buckets,
+        "bucket_step_px": size.step,
+        "bucket_min_px": size.least,
+        "bucket_max_px": size.most,
+    }
+
+
+class _Watch:
+    """Passes events on, and knows whether there is anything to save yet."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.has_stepped = False
+
+    def __call__(self, event: Event) -> None:
+        self.has_stepped = self.has_stepped or isinstance(event, StepDone)
+        self._console(event)
+
+
+@contextmanager
+def _stop_on_interrupt(commands: CommandBox, console: Console) -> Iterator[_Watch]:
+    """First Ctrl-C (or SIGTERM): stop after this step and save. Second, or before the first step: at once."""
+    watch = _Watch(console)
+
+    def interrupted(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if not watch.has_stepped:
+            raise KeyboardInterrupt
+        commands.send(Command.STOP_AND_SAVE)
+        console.say("stopping after this step and saving; Ctrl-C again quits at once")
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield watch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resume_command() -> str:
+    """The command that was given, with --resume."""
+    words = ["lora-forge", *sys.argv[1:]]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
