@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from lora_forge.dataset.colour import to_srgb
+from lora_forge.dataset.naming import printable
 from lora_forge.errors import DatasetError
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .heic .heif .hif .gif .bmp .dib .tif .tiff .jp2 .ppm .mpo"
@@ -55,7 +56,7 @@ class UnreadableImageError(DatasetError):
     """A file can't be used as a photo; ``reason`` says why without naming it, for lists."""
 
     def __init__(self, path: Path, reason: str, remedy: str = "") -> None:
-        super().__init__("{path} can't be used as a photo: {reason}.", remedy, path=path, reason=reason)
+        super().__init__("{path} can't be used as a photo: {reason}.", remedy, path=printable(str(path)), reason=reason)
 
     @property
     def reason(self) -> str:

@@ -234,4 +234,4 @@ def _summary(manifest: Manifest, redone: int) -> str:
     sizes = len({entry.bucket for entry in usable})
     unreadable = len(manifest.entries) - len(usable)
     tail = f", {unreadable} unreadable" if unreadable else ""
-    return f"{len(usable)} photos ready in {sizes} sizes, {redone} of them prepared now{tail}."
+    return f"{len(usable)} photos ready in {sizes} sizes, {redone - unreadable} of them prepared now{tail}."

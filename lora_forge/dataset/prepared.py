@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lora_forge.dataset.buckets import Bucket
 from lora_forge.dataset.images import UnreadableImageError, pixels, read_image, read_mask
 from lora_forge.dataset.manifest import Entry, Manifest, PrepareSettings, is_same, load_manifest, stamp
+from lora_forge.dataset.naming import printable
 from lora_forge.dataset.project import Photo, Project
 from lora_forge.errors import DatasetError
 
@@ -98,7 +99,7 @@ def build_set(project: Project, photos: tuple[Photo, ...], manifest: Manifest) -
     for photo in photos:
         entry = manifest.entries[project.key(photo.path)]
         if entry.error:
-            skipped.append(Skipped(project.key(photo.path), entry.error))
+            skipped.append(Skipped(printable(project.key(photo.path)), entry.error))
             continue
         group = groups.get(photo.group) or project.group(photo.group)
         images.append(_image(project, photo, entry, group.repeats, group.is_prior))
