@@ -1,0 +1,159 @@
+"""Watch a program from outside: CPU seconds, anonymous memory and the moments of its step lines.
+
+Linux only (``/proc``). Works on any program that prints its steps, so two trainers are measured by one ruler and
+neither is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Mark:
+    """A step line as it was seen: wall and CPU seconds since the start of the program."""
+
+    step: int
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass
+class Measured:
+    """What one run cost. Memory in bytes; ``steps`` in the order seen, each step once."""
+
+    name: str
+    exit_code: int = -1
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_anon: int = 0
+    peak_anon_in_steps: int = 0
+    peak_extra: int = 0
+    steps: list[Mark] = field(default_factory=list)
+    tail: str = ""
+
+    def cpu_per_step(self) -> list[float]:
+        """CPU seconds between step lines; the first step is left out (it warms up)."""
+        return [b.cpu_s - a.cpu_s for a, b in zip(self.steps, self.steps[1:], strict=False) if b.step == a.step + 1]
+
+    def wall_per_step(self) -> list[float]:
+        """Wall seconds between step lines; the first step is left out."""
+        return [b.wall_s - a.wall_s for a, b in zip(self.steps, self.steps[1:], strict=False) if b.step == a.step + 1]
+
+    def median_cpu(self) -> float:
+        """Median CPU seconds a step."""
+        return statistics.median(self.cpu_per_step())
+
+    def first_step(self) -> Mark:
+        """When the first step was done."""
+        return self.steps[0]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its finished children.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(value) for value in fields[11:15]) / TICKS
+
+
+def anonymous_bytes(pid: int) -> int:
+    """RssAnon of a process: memory that is its own, not file pages that the kernel may drop.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def watch(
+    name: str,
+    command: Sequence[str],
+    step_pattern: str,
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    cwd: Path | None = None,
+    extra: Callable[[int], int] | None = None,
+    every_s: float = 0.02,
+) -> Measured:
+    """Run ``command`` to its end and measure it.
+
+    ``step_pattern``: its first group is the number of the step that was just finished. ``extra``: another figure of
+    the process in bytes, of which the peak is kept (memory of a GPU); it is asked once a second.
+    """
+    measured = Measured(name)
+    start = time.monotonic()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            list(command), cwd=cwd, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        reader = threading.Thread(
+            target=_read, args=(process, re.compile(step_pattern.encode()), measured, start, sink), daemon=True
+        )
+        reader.start()
+        _sample(process, measured, start, extra, every_s)
+        reader.join()
+    measured.exit_code = process.wait()
+    measured.wall_s = time.monotonic() - start
+    measured.tail = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")[-3000:]
+    return measured
+
+
+def _read(
+    process: subprocess.Popen[bytes], pattern: re.Pattern[bytes], measured: Measured, start: float, sink: object
+) -> None:
+    """Stamp every new step number as soon as its line arrives."""
+    assert process.stdout is not None
+    pending = b""
+    while chunk := os.read(process.stdout.fileno(), 65536):
+        sink.write(chunk)  # type: ignore[attr-defined]
+        pending += chunk
+        for found in pattern.finditer(pending):
+            step = int(found[1])
+            if step > (measured.steps[-1].step if measured.steps else 0):
+                measured.steps.append(Mark(step, time.monotonic() - start, _cpu_or_last(process.pid, measured)))
+        pending = pending[-400:]
+
+
+def _cpu_or_last(pid: int, measured: Measured) -> float:
+    try:
+        return cpu_seconds(pid)
+    except OSError:
+        return measured.cpu_s
+
+
+def _sample(
+    process: subprocess.Popen[bytes],
+    measured: Measured,
+    start: float,
+    extra: Callable[[int], int] | None,
+    every_s: float,
+) -> None:
+    next_extra = start
+    while process.poll() is None:
+        try:
+            anonymous = anonymous_bytes(process.pid)
+            measured.cpu_s = max(measured.cpu_s, cpu_seconds(process.pid))
+        except OSError:
+            break
+        measured.peak_anon = max(measured.peak_anon, anonymous)
+        if measured.steps:
+            measured.peak_anon_in_steps = max(measured.peak_anon_in_steps, anonymous)
+        if extra is not None and time.monotonic() >= next_extra:
+            measured.peak_extra = max(measured.peak_extra, extra(process.pid))
+            next_extra = time.monotonic() + 1.0
+        time.sleep(every_s)

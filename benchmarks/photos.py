@@ -1,0 +1,52 @@
+"""Public photographs for the benchmarks: those inside the scikit-image wheel, cropped in several ways.
+
+Nothing is downloaded. A crop is a square of 60-100 % of the shorter side, at a place drawn from a fixed seed.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import skimage.data
+from PIL import Image
+
+TRIGGER = "ohwx"
+NAMES = ("astronaut", "chelsea", "coffee", "rocket", "camera", "motorcycle")
+TAGS = {
+    "astronaut": "woman, smile, orange suit, flag",
+    "chelsea": "cat, close-up, green eyes",
+    "coffee": "cup, table, spoon",
+    "rocket": "rocket, launch pad, dusk",
+    "camera": "man, camera, tripod, monochrome",
+    "motorcycle": "motorcycle, garage",
+}
+
+
+def photograph(name: str) -> Image.Image:
+    """One whole photograph as RGB."""
+    folder = Path(skimage.data.__file__).parent
+    file = {"motorcycle": "motorcycle_left.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
+    with Image.open(folder / file) as image:
+        return image.convert("RGB")
+
+
+def square_crop(image: Image.Image, seed: int) -> Image.Image:
+    """A square part of ``image``, 60-100 % of its shorter side."""
+    rng = random.Random(seed)
+    side = round(min(image.size) * rng.uniform(0.6, 1.0))
+    left, top = rng.randint(0, image.width - side), rng.randint(0, image.height - side)
+    return image.crop((left, top, left + side, top + side))
+
+
+def write_photos(folder: Path, count: int) -> tuple[Path, ...]:
+    """``count`` crops as PNG with captions beside them; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(count):
+        name = NAMES[number % len(NAMES)]
+        path = folder / f"{name}_{number:02d}.png"
+        square_crop(photograph(name), number).save(path)
+        path.with_suffix(".txt").write_text(f"{TRIGGER}, {TAGS[name]}", encoding="utf-8")
+        paths.append(path)
+    return tuple(paths)
