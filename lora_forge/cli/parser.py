@@ -143,7 +143,8 @@ def _add_train(commands: Any) -> None:
         "train a LoRA: one numbered file per epoch",
         "Writes NAME-000001.safetensors and so on into --out. Ctrl-C stops after the step and saves: the same command "
         "with --resume goes on, and ends in the same files. The settings used are kept in "
-        "PROJECT/runs/NAME/config.json.\n\nSettings come from the preset, then --config, then the options, then --set; the last word wins.",
+        "PROJECT/runs/NAME/config.json.\n\n"
+        "Settings come from the preset, then --config, then the options, then --set; the last word wins.",
         "  lora-forge train --project anna --base model.safetensors --name anna --out loras --preset person\n"
         "  lora-forge train ... --epochs 12 --repeats 8 --set te_learning_rate=0 --set min_snr_gamma=5\n"
         "  lora-forge train ... --resume\n"

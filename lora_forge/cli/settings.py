@@ -48,7 +48,7 @@ def resolve(
     said = given(args)
     kind = args.preset or (None if args.config else DEFAULT_PRESET)
     values = preset(kind, family, photos) if kind else {}
-    if prepared_size and not SIZE_FIELDS.intersection({**from_file, **said}):
+    if prepared_size and SIZE_FIELDS.isdisjoint([*from_file, *said]):
         values.update(prepared_size)
     values.update(from_file)
     # alpha belongs to rank: a preset's ratio is kept when only the rank is changed
