@@ -1,0 +1,201 @@
+"""What a grid asks for: a prompt with places for the epoch and the strength, and the values to put there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from lora_forge.errors import ConfigError
+from lora_forge.ports import PictureRequest
+
+NO_EPOCH = 0
+"""The epoch of the baseline: strength 0 has no file, so all epochs share it."""
+
+_PLACE = re.compile(r"<lora:([^:<>]+)-NUM:STRENGTH>")
+_SPAN = re.compile(r"\d+(?:\.\d+)?-\d+(?:\.\d+)?")
+
+
+def parse_range(text: str) -> tuple[int, ...]:
+    """Epoch numbers: ``"1-10"``, ``"1,3,5-7"``; sorted, each once.
+
+    Raises:
+        ConfigError: something is not a whole number of at least 1, or a span runs backwards.
+    """
+    numbers: set[int] = set()
+    for part in _parts(text, "epochs", "1-10 or 1,3,5-7"):
+        first, _, last = part.partition("-")
+        try:
+            least, most = int(first), int(last or first)
+        except ValueError:
+            least, most = 1, 0
+        if not 1 <= least <= most <= 999_999:
+            raise ConfigError("epochs can't be {text!r}.", "Write them as 1-10 or 1,3,5-7.", text=text)
+        numbers.update(range(least, most + 1))
+    return tuple(sorted(numbers))
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Strengths: ``"0,0.2,0.5"``; ``"0.1-1.0"`` counts in steps of 0.1, the end included; sorted, each once.
+
+    Raises:
+        ConfigError: something is not a number of 0 to 10, or a span runs backwards.
+    """
+    values: set[Decimal] = set()
+    step = Decimal("0.1")
+    for part in _parts(text, "strengths", "0.1-1.0 or 0,0.5,1"):
+        first, _, last = part.partition("-") if _SPAN.fullmatch(part) else (part, "", part)
+        try:
+            least, most = Decimal(first), Decimal(last)
+        except ArithmeticError:
+            least, most = Decimal(1), Decimal(0)
+        if not (least.is_finite() and most.is_finite() and 0 <= least <= most <= 10):
+            raise ConfigError(
+                "strengths can't be {text!r}.", "Write them as 0.1-1.0 or 0,0.5,1, each 0 to 10.", text=text
+            )
+        values.update(least + step * count for count in range(int((most - least) / step) + 1))
+    return tuple(float(value) for value in sorted(values))
+
+
+def _parts(text: str, what: str, example: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ConfigError("{what} can't be {text!r}.", "Write {example}.", what=what, text=text, example=example)
+    return parts
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """A grid of pictures: epochs across, strengths down, ``seeds`` in every cell.
+
+    ``prompt`` holds ``<lora:NAME-NUM:STRENGTH>``, where NUM and STRENGTH are meant literally and NAME is the LoRA's name
+    (or literally NAME, see :meth:`named`). ``width`` and ``height`` are in pixels.
+
+    Raises:
+        ConfigError: a place is missing, an axis is empty or out of range; all problems at once.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    epochs: tuple[int, ...] = tuple(range(1, 11))
+    strengths: tuple[float, ...] = tuple(round(count / 10, 1) for count in range(1, 11))
+    seeds: tuple[int, ...] = (0,)
+    width: int = 512
+    height: int = 512
+    steps: int = 20
+    guidance: float = 7.0
+    sampler: str = "dpmpp_2m"
+    clip_skip: int = 1
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigError("{problems}", problems="; ".join(problems))
+
+    @property
+    def name(self) -> str:
+        """The LoRA's name as the prompt has it."""
+        return _PLACE.findall(self.prompt)[0]
+
+    def named(self, name: str) -> GridPlan:
+        """The plan for one LoRA: a literal ``NAME`` in the prompt's tag becomes ``name``.
+
+        Raises:
+            ConfigError: the prompt asks for another LoRA.
+        """
+        plan = dataclasses.replace(self, prompt=self.prompt.replace("<lora:NAME-NUM:", f"<lora:{name}-NUM:"))
+        if plan.name != name:
+            raise ConfigError(
+                "The prompt asks for the LoRA {other!r}, but the grid is of {name!r}.",
+                "Write <lora:{name}-NUM:STRENGTH>, or leave the word NAME there.",
+                other=plan.name,
+                name=name,
+            )
+        return plan
+
+    def cells(self) -> tuple[tuple[int, float], ...]:
+        """(epoch, strength) of every cell in drawing order: the baseline first, then file by file."""
+        baseline = [(NO_EPOCH, 0.0)] if 0.0 in self.strengths else []
+        return (*baseline, *((epoch, strength) for epoch in self.epochs for strength in self.strengths if strength))
+
+    def prompt_of(self, epoch: int, strength: float) -> str:
+        """The prompt of one cell; without any LoRA tag for the baseline."""
+        if epoch == NO_EPOCH or strength == 0:
+            return re.sub(r"\s*,?\s*" + _PLACE.pattern, "", self.prompt).strip()
+        return _PLACE.sub(lambda place: f"<lora:{file_stem(place.group(1), epoch)}:{strength:g}>", self.prompt)
+
+    def requests(self, epoch: int, strength: float) -> tuple[PictureRequest, ...]:
+        """One request a seed."""
+        return tuple(
+            PictureRequest(
+                prompt=self.prompt_of(epoch, strength),
+                negative_prompt=self.negative_prompt,
+                width=self.width,
+                height=self.height,
+                steps=self.steps,
+                guidance=self.guidance,
+                seed=seed,
+                sampler=self.sampler,
+                clip_skip=self.clip_skip,
+            )
+            for seed in self.seeds
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; tuples become lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    def infotext(self) -> str:
+        """The grid as AUTOMATIC1111 and Forge write one: pasted there, it fills in the X/Y/Z plot."""
+        epochs, strengths = self.epochs, [strength for strength in self.strengths if strength] or [1.0]
+        columns = ", ".join(file_stem(self.name, epoch) for epoch in epochs)
+        rows = ", ".join(f":{strength:g}>" for strength in strengths)
+        settings = {
+            "Steps": self.steps,
+            "Sampler": {"dpmpp_2m": "DPM++ 2M", "euler": "Euler", "euler_a": "Euler a", "ddim": "DDIM"}.get(
+                self.sampler, self.sampler
+            ),
+            "CFG scale": f"{self.guidance:g}",
+            "Seed": self.seeds[0],
+            "Size": f"{self.width}x{self.height}",
+            "Clip skip": self.clip_skip,
+            "Script": "X/Y/Z plot",
+            "X Type": "Prompt S/R",
+            "X Values": json.dumps(columns, ensure_ascii=False),
+            "Y Type": "Prompt S/R",
+            "Y Values": json.dumps(rows),
+        }
+        lines = [self.prompt_of(epochs[0], strengths[0])]
+        lines += [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
+        return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in settings.items())])
+
+
+def file_stem(name: str, epoch: int) -> str:
+    """``NAME-000001``, as the epoch's file is called."""
+    return f"{name}-{epoch:06d}"
+
+
+def _problems(plan: GridPlan) -> Iterator[str]:
+    names = set(_PLACE.findall(plan.prompt))
+    if not names:
+        yield f"the prompt {plan.prompt!r} has no <lora:NAME-NUM:STRENGTH>: NUM and STRENGTH are where the axes go"
+    elif len(names) > 1:
+        yield f"the prompt asks for several LoRAs ({', '.join(sorted(names))}): a grid compares the epochs of one"
+    if not plan.epochs or not plan.strengths or not plan.seeds:
+        yield "a grid needs at least one epoch, one strength and one seed"
+    if any(epoch < 1 for epoch in plan.epochs):
+        yield f"epochs count from 1, not {min(plan.epochs)}"
+    if any(not (math.isfinite(strength) and 0 <= strength <= 10) for strength in plan.strengths):
+        yield "strengths are 0 to 10"
+    for what, values in (("epochs", plan.epochs), ("strengths", plan.strengths), ("seeds", plan.seeds)):
+        if len(set(values)) < len(values):
+            yield f"{what} holds a value twice"
+    if plan.width % 8 or plan.height % 8 or plan.width < 64 or plan.height < 64:
+        yield f"{plan.width}x{plan.height} pixels can't be drawn: sides are multiples of 8, at least 64"
+    if plan.steps < 1:
+        yield f"steps is {plan.steps}, it must be at least 1"

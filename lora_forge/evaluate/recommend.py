@@ -1,0 +1,131 @@
+"""Which epoch and strength to keep, said in one sentence with the numbers it rests on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lora_forge.errors import ConfigError
+from lora_forge.evaluate.scores import CellScore, Measure, Surface
+
+Cell = tuple[int, float]
+
+LEAST_HEALTH = 0.5
+"""Below this mean health a cell's pictures count as broken and can't be recommended."""
+
+NEAR_TIE = 0.02
+"""Qualities closer than this are a tie in practice: the earlier epoch, then the lower strength, is the safer one."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The cell to keep.
+
+    ``quality``: the harmonic mean of identity and obedience (identity alone where obedience can't be told), 0 to 1.
+    ``runner_up``: the best other cell, if there is one. ``is_too_close``: its quality lies within the standard error
+    of the difference. ``rivals``: how many cells can't be told apart from the kept one by these pictures.
+    ``is_usable``: False when even the best cell is broken or shows the subject less than half.
+    """
+
+    epoch: int
+    strength: float
+    quality: float
+    sentence: str
+    runner_up: Cell | None = None
+    is_too_close: bool = False
+    rivals: int = 0
+    is_usable: bool = True
+
+
+def quality(score: CellScore) -> Measure:
+    """The harmonic mean of identity and obedience, with its standard error.
+
+    The harmonic mean is low when either is: a perfect likeness that ignores the prompt is as useless as the reverse.
+    Error by the delta method, taking the two as independent: for h = 2io/(i+o), dh/di = 2(o/(i+o))^2 and back.
+    """
+    if score.obedience is None:
+        return score.identity
+    i, o = score.identity, score.obedience
+    total = i.mean + o.mean
+    count = min(i.count, o.count)
+    if total == 0:
+        return Measure(0.0, max(i.standard_error, o.standard_error), count)
+    by_identity, by_obedience = 2 * (o.mean / total) ** 2, 2 * (i.mean / total) ** 2
+    error = math.hypot(by_identity * i.standard_error, by_obedience * o.standard_error)
+    return Measure(2 * i.mean * o.mean / total, error, count)
+
+
+def recommend(surface: Surface, least_health: float = LEAST_HEALTH) -> Recommendation:
+    """Choose the cell with the highest :func:`quality` among the healthy ones.
+
+    Qualities within ``NEAR_TIE`` of the best are a tie: the earliest epoch of them is taken, then the lowest strength.
+    The standard error treats cells as independent; with the same seeds in every cell that is on the careful side.
+
+    Raises:
+        ConfigError: there is no cell with a strength above 0.
+    """
+    cells = {cell: score for cell, score in surface.items() if cell[1] > 0}
+    if not cells:
+        raise ConfigError("There is no scored cell to choose from.", "Draw a grid with strengths above 0 first.")
+    healthy = {cell: score for cell, score in cells.items() if score.health.mean >= least_health}
+    qualities = {cell: quality(score) for cell, score in (healthy or cells).items()}
+    best = max(measure.mean for measure in qualities.values())
+    kept = min(cell for cell, measure in qualities.items() if measure.mean >= best - NEAR_TIE)
+    others = sorted((cell for cell in qualities if cell != kept), key=lambda cell: (-qualities[cell].mean, cell))
+    close = [cell for cell in others if _is_close(qualities[kept], qualities[cell])]
+    runner_up = others[0] if others else None
+    is_usable = bool(healthy) and qualities[kept].mean >= 0.5
+    return Recommendation(
+        *kept,
+        quality=qualities[kept].mean,
+        sentence=_sentence(kept, cells[kept], runner_up, qualities, len(close), is_usable, bool(healthy)),
+        runner_up=runner_up,
+        is_too_close=runner_up in close,
+        rivals=len(close),
+        is_usable=is_usable,
+    )
+
+
+def _is_close(kept: Measure, other: Measure) -> bool:
+    return abs(kept.mean - other.mean) <= math.hypot(kept.standard_error, other.standard_error)
+
+
+def _sentence(
+    kept: Cell,
+    score: CellScore,
+    runner_up: Cell | None,
+    qualities: dict[Cell, Measure],
+    rivals: int,
+    is_usable: bool,
+    is_healthy: bool,
+) -> str:
+    likeness = f"{_percent(score.identity)} like the subject"
+    obedience = f" and {_percent(score.obedience)} obedient to the prompt" if score.obedience else ""
+    facts = f"{likeness}{obedience} ({_pictures(score.identity.count)})"
+    if not is_healthy:
+        return f"No cell is fit to keep: even in {_name(kept)}, {facts}, most pictures are broken; train less or slower."
+    if not is_usable:
+        return f"No cell is good yet: the best, {_name(kept)}, is only {facts}."
+    if runner_up is None:
+        return f"Keep {_name(kept)}: {facts}."
+    gap = 100 * (qualities[kept].mean - qualities[runner_up].mean)
+    if not rivals:
+        return f"Keep {_name(kept)}: {facts}, {gap:.0f} points ahead of {_name(runner_up)}."
+    error = 100 * math.hypot(qualities[kept].standard_error, qualities[runner_up].standard_error)
+    more = f" and {rivals - 1} more" if rivals > 1 else ""
+    return (
+        f"Keep {_name(kept)}: {facts}; too close to call between it and {_name(runner_up)}{more} "
+        f"(gap {abs(gap):.0f} points, error {error:.0f})."
+    )
+
+
+def _name(cell: Cell) -> str:
+    return f"epoch {cell[0]} at strength {cell[1]:g}"
+
+
+def _percent(measure: Measure) -> str:
+    return f"{100 * measure.mean:.0f} %"
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
