@@ -7,6 +7,7 @@ An event is a frozen dataclass; :func:`to_json` gives the object that ``--json``
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -90,6 +91,15 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True)
+class Validated(Event):
+    """The validation loss after ``step`` steps; step 0 is the base checkpoint alone, with which the others compare."""
+
+    epoch: int
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
 class EpochEnded(Event):
     """``validation_loss``: same images, noise and timesteps every epoch; None when it is off."""
 
@@ -101,7 +111,7 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True)
 class LoraSaved(Event):
-    """A numbered file was written and read back."""
+    """A numbered file was written and read back; ``NAME-stepNNNNNNNN`` when it was saved between two epochs."""
 
     path: Path
     epoch: int
@@ -193,6 +203,8 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN, and a browser's parser refuses it
     return value
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lora_forge.config import TrainConfig
+from lora_forge.config import Optimizer, TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
 from lora_forge.train.schedules import rate_factor
 
@@ -49,23 +49,63 @@ def build_optimizer(trained: Sequence[Trained], config: TrainConfig) -> torch.op
         TrainingError: it can't do what the other settings ask for.
     """
     groups = parameter_groups(trained, config)
-    betas = (config.beta1, config.beta2)
-    decay = config.weight_decay
-    if config.optimizer == "adamw":
-        return _adamw(groups, betas, decay)
-    if config.optimizer == "adafactor":
-        fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
-        return _library("transformers.optimization", "transformers").Adafactor(groups, weight_decay=decay, **fixed)
-    if config.optimizer == "adamw8bit":
-        return _library("bitsandbytes.optim", "bitsandbytes").AdamW8bit(groups, betas=betas, weight_decay=decay)
-    if config.optimizer == "lion":
-        return _library("lion_pytorch", "lion-pytorch").Lion(groups, betas=betas, weight_decay=decay)
-    if config.optimizer == "prodigy":
-        return _prodigy(groups, betas, decay)
-    schedule_free = _library("schedulefree", "schedulefree").AdamWScheduleFree
-    optimizer = schedule_free(groups, betas=betas, weight_decay=decay, warmup_steps=config.warmup_steps)
-    optimizer.train()
+    common: dict[str, Any] = {"weight_decay": config.weight_decay}
+    if config.optimizer != "adafactor":
+        common["betas"] = (config.beta1, config.beta2)
+    optimizer: torch.optim.Optimizer = _BUILDERS[config.optimizer](groups, common, config)
+    set_mode(optimizer, is_training=True)
     return optimizer
+
+
+Groups = list[dict[str, Any]]
+
+
+def _adamw(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    try:
+        return torch.optim.AdamW(groups, fused=True, **common)
+    except RuntimeError:  # this torch has no fused kernel for this device: older than 2.4 on CPU, than 2.5 on MPS
+        return torch.optim.AdamW(groups, **common)
+
+
+def _adamw8bit(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    return _library("bitsandbytes.optim", "bitsandbytes").AdamW8bit(groups, **common)
+
+
+def _adafactor(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    """With the settings' own rate: its relative step and parameter scaling are for training from scratch."""
+    fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
+    return _library("transformers.optimization", "transformers").Adafactor(groups, **common, **fixed)
+
+
+def _lion(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    return _library("lion_pytorch", "lion-pytorch").Lion(groups, **common)
+
+
+def _prodigy(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    rates = sorted({group["lr"] for group in groups})
+    if len(rates) > 1:
+        raise TrainingError(
+            "Prodigy finds one rate for everything, but the settings give several: {rates}.",
+            "Set te_learning_rate to 0 or to learning_rate, and lora_plus_ratio to 1.",
+            rates=", ".join(f"{rate:g}" for rate in rates),
+        )
+    options = {"safeguard_warmup": True, "use_bias_correction": True}
+    return _library("prodigyopt", "prodigyopt").Prodigy(groups, **common, **options)
+
+
+def _schedule_free(groups: Groups, common: dict[str, Any], config: TrainConfig) -> Any:
+    kind = _library("schedulefree", "schedulefree").AdamWScheduleFree
+    return kind(groups, warmup_steps=config.warmup_steps, **common)
+
+
+_BUILDERS: dict[Optimizer, Callable[[Groups, dict[str, Any], TrainConfig], Any]] = {
+    "adamw": _adamw,
+    "adamw8bit": _adamw8bit,
+    "adafactor": _adafactor,
+    "lion": _lion,
+    "prodigy": _prodigy,
+    "schedule_free": _schedule_free,
+}
 
 
 def _library(module: str, package: str) -> Any:
@@ -78,28 +118,6 @@ def _library(module: str, package: str) -> Any:
             package=package,
             cause=cause,
         ) from cause
-
-
-def _adamw(groups: list[dict[str, Any]], betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
-    try:
-        return torch.optim.AdamW(groups, betas=betas, weight_decay=decay, fused=True)
-    except RuntimeError:  # this torch has no fused kernel for this device: older than 2.4 on CPU, 2.1 on MPS
-        return torch.optim.AdamW(groups, betas=betas, weight_decay=decay)
-
-
-def _prodigy(groups: list[dict[str, Any]], betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
-    rates = sorted({group["lr"] for group in groups})
-    if len(rates) > 1:
-        raise TrainingError(
-            "Prodigy finds one rate for everything, but the settings give several: {rates}.",
-            "Set te_learning_rate to 0 or to learning_rate, and lora_plus_ratio to 1.",
-            rates=", ".join(f"{rate:g}" for rate in rates),
-        )
-    prodigy = _library("prodigyopt", "prodigyopt").Prodigy
-    optimizer: torch.optim.Optimizer = prodigy(
-        groups, betas=betas, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True
-    )
-    return optimizer
 
 
 def is_self_scheduled(config: TrainConfig) -> bool:
@@ -119,6 +137,10 @@ def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, 
 
 def set_mode(optimizer: torch.optim.Optimizer, is_training: bool) -> None:
     """Schedule-free keeps two points: the one it trains at and the average to be saved. Others have one."""
-    switch = getattr(optimizer, "train" if is_training else "eval", None)
-    if switch is not None:
-        switch()
+    if has_modes(optimizer):
+        getattr(optimizer, "train" if is_training else "eval")()
+
+
+def has_modes(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether :func:`set_mode` changes anything."""
+    return hasattr(optimizer, "train") and hasattr(optimizer, "eval")

@@ -87,9 +87,7 @@ def load_newest(state_dir: Path, warn: Callable[[str], None]) -> RunState | None
             path.replace(path.with_suffix(".damaged"))
             warn(f"The state {path.name} can't be read ({cause}); going back to the one before.")
     if paths:
-        raise TrainingError(
-            "No state in {folder} is whole.", "Start the run again without resuming.", folder=state_dir
-        )
+        raise TrainingError("No state in {folder} is whole.", "Start the run again without resuming.", folder=state_dir)
     return None
 
 

@@ -61,7 +61,8 @@ def load_tree(path: Path) -> Any:
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> int:
     crc = zlib.crc32(text.encode())
     for name in sorted(tensors):
-        crc = zlib.crc32(memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()), crc)
+        raw: Any = tensors[name].reshape(-1).view(torch.uint8).numpy()
+        crc = zlib.crc32(raw, crc)
     return crc
 
 

@@ -28,7 +28,8 @@ def test_the_place_in_the_set_does_not_matter() -> None:
 def test_timesteps_and_flips_are_even() -> None:
     visits = [Visit(0, str(n), 1, 0) for n in range(4000)]
     steps = torch.tensor([draws.timestep(v, 0) for v in visits]).float()
-    assert 0 <= steps.min() < 5 and 995 < steps.max() <= 999
+    assert 0 <= steps.min() < 5
+    assert 995 < steps.max() <= 999
     assert abs(steps.mean().item() - 499.5) < 4 * 288.7 / 4000**0.5
     assert abs(sum(draws.is_flipped(v, 0) for v in visits) / 4000 - 0.5) < 4 * 0.5 / 4000**0.5
 

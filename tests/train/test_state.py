@@ -31,9 +31,11 @@ def state(step: int) -> RunState:
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 trees = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
-    | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=8,
 )
 
@@ -53,8 +55,10 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> No
     save_tree(path, {"x": values, "view": values.T, "empty": values[:0], "scalar": values[0, 0]})
     back = load_tree(path)
     assert back["x"].dtype == dtype
-    assert torch.equal(back["x"], values) and torch.equal(back["view"], values.T)
-    assert back["empty"].shape == (0, 3) and torch.equal(back["scalar"], values[0, 0])
+    assert torch.equal(back["x"], values)
+    assert torch.equal(back["view"], values.T)
+    assert back["empty"].shape == (0, 3)
+    assert torch.equal(back["scalar"], values[0, 0])
 
 
 def test_what_has_no_form_is_refused(tmp_path: Path) -> None:
@@ -76,7 +80,8 @@ def test_a_flipped_byte_anywhere_is_noticed(tmp_path_factory, place, flip) -> No
     except DamagedFileError:
         return
     # Padding and the order of header entries carry nothing: then the values are still the same.
-    assert back["n"] == 3 and torch.equal(back["x"], torch.arange(50.0))
+    assert back["n"] == 3
+    assert torch.equal(back["x"], torch.arange(50.0))
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
@@ -94,10 +99,12 @@ def test_the_newest_two_stay(tmp_path: Path) -> None:
     save_state(tmp_path, state(101))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000100.safetensors", "step-00000101.safetensors"]
     loaded = load_newest(tmp_path, pytest.fail)
-    assert loaded is not None and loaded.step == 101
+    assert loaded is not None
+    assert loaded.step == 101
     assert torch.equal(loaded.weights["a.down"], torch.full((2, 3), 101.0))
     assert loaded.optimizer["param_groups"][0]["betas"] == (0.9, 0.99)
-    assert loaded.optimizer["state"][0]["k"] == 3 and loaded.scaler == (65536.0, 4)
+    assert loaded.optimizer["state"][0]["k"] == 3
+    assert loaded.scaler == (65536.0, 4)
 
 
 def test_a_damaged_newest_falls_back_and_says_so(tmp_path: Path) -> None:
@@ -108,8 +115,10 @@ def test_a_damaged_newest_falls_back_and_says_so(tmp_path: Path) -> None:
     path.write_bytes(content)
     said: list[str] = []
     loaded = load_newest(tmp_path, said.append)
-    assert loaded is not None and loaded.step == 1
-    assert len(said) == 1 and "step-00000002" in said[0]
+    assert loaded is not None
+    assert loaded.step == 1
+    assert len(said) == 1
+    assert "step-00000002" in said[0]
     assert load_newest(tmp_path, pytest.fail).step == 1  # set aside: not met again
 
 

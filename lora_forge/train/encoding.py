@@ -1,0 +1,88 @@
+"""Photos become latents before training: once, cached, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lora_forge.dataset.prepared import PreparedImage, load_pixels
+from lora_forge.errors import TrainingError
+from lora_forge.events import Emit, Progress, StageDone, StageStarted, Warned
+from lora_forge.model.latents import encode_images
+from lora_forge.ports import BorrowedModel
+from lora_forge.train.cache import TensorCache
+from lora_forge.train.draws import latents_seed
+from lora_forge.train.fingerprints import digest, module_fingerprint
+
+STAGE = "encode"
+
+
+@dataclass(frozen=True)
+class ImageLatents:
+    """Scaled latents of one image, float32 (4, H/8, W/8) on the model's device, and those of its mirror image."""
+
+    plain: Tensor
+    flipped: Tensor | None
+
+
+def encode_set(
+    model: BorrowedModel, images: Sequence[PreparedImage], has_flipped: bool, cache: TensorCache, emit: Emit
+) -> tuple[list[PreparedImage], list[ImageLatents]]:
+    """Latents of every image that has any; one whose latents are not finite even in float32 is left out and named.
+
+    The mirror image is encoded for itself: the VAE does not commute with flipping.
+
+    Raises:
+        TrainingError: no image is left.
+    """
+    emit(StageStarted(STAGE, len(images)))
+    vae = module_fingerprint(model.vae)
+    kept, latents, computed = [], [], 0
+    for done, image in enumerate(images, start=1):
+        sides = [_encode(model, image, side, vae, cache) for side in ((False, True) if has_flipped else (False,))]
+        found = [tensor for tensor, _ in sides if tensor is not None]
+        computed += any(is_new for _, is_new in sides)
+        if len(found) == len(sides):
+            kept.append(image)
+            latents.append(ImageLatents(found[0], found[1] if has_flipped else None))
+        else:
+            emit(Warned(f"{image.source.name} is left out: the VAE makes no finite latents of it."))
+        emit(Progress(STAGE, done, len(images)))
+    if not kept:
+        raise TrainingError(
+            "The VAE makes no finite latents of any of the {count} images.",
+            "The checkpoint's VAE may be damaged; try another checkpoint.",
+            count=len(images),
+        )
+    emit(StageDone(STAGE, f"{len(kept)} images, {computed} of them encoded now, the others from the cache"))
+    return kept, latents
+
+
+def _encode(
+    model: BorrowedModel, image: PreparedImage, is_flipped: bool, vae: str, cache: TensorCache
+) -> tuple[Tensor | None, bool]:
+    """The latents (None: not finite), and whether they were computed just now."""
+    key = digest("latents 1", vae, model.vae_scale, image.key, is_flipped)
+    saved = cache.load(key)
+    if saved is not None and torch.isfinite(saved["latents"]).all():
+        return saved["latents"].to(model.device), False
+    pixels = torch.tensor(load_pixels(image)).permute(2, 0, 1)
+    picture = (pixels.flip(-1) if is_flipped else pixels).float() / 127.5 - 1.0
+    with torch.no_grad():
+        latents = _finite_latents(model, picture[None], latents_seed(image.key, is_flipped))
+    if latents is None:
+        return None, True
+    cache.save(key, {"latents": latents})
+    return latents, True
+
+
+def _finite_latents(model: BorrowedModel, picture: Tensor, seed: int) -> Tensor | None:
+    try:
+        return encode_images(model, picture, [seed])[0]
+    except TrainingError as error:  # not finite, in float32 neither
+        if "index" not in error.values:
+            raise
+        return None

@@ -1,0 +1,196 @@
+"""The loop: steps, what happens between them, and when it ends. No framework, no hidden state."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lora_forge.config import TrainConfig
+from lora_forge.errors import TrainingError
+from lora_forge.events import Command, CommandBox, Emit, EpochEnded, Paused, Resumed, StepDone
+from lora_forge.train.batches import BatchPlan, Step
+from lora_forge.train.step import Figures
+
+MAX_SKIPPED_IN_A_ROW = 10
+# A loss scale that starts too high takes one skipped step for each halving: 2**16 down to 2**-4.
+MAX_SKIPPED_WITH_SCALER = 20
+PAUSE_LOOK_S = 1.0
+TIMED_STEPS = 50
+
+
+class Stepping(Protocol):
+    """Takes one optimizer step (``step.Stepper``)."""
+
+    def run(self, batches: Step, step: int, total_steps: int) -> Figures: ...
+
+
+class Keeping(Protocol):
+    """Saves and shows what there is after a step (``saving.Keeper``)."""
+
+    def save_epoch(self, epoch: int, counters: Counters) -> None: ...
+
+    def save_between_epochs(self, epoch: int, counters: Counters) -> None: ...
+
+    def save_state(self, counters: Counters) -> None: ...
+
+    def preview(self, step: int) -> None: ...
+
+    def validate(self, epoch: int, step: int) -> float | None: ...
+
+
+@dataclass
+class Counters:
+    """How far a run is. ``window``: the mse of the last epoch's worth of steps; ``skipped``: skipped in a row."""
+
+    step: int
+    window: deque[float]
+    skipped: int = 0
+    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED_STEPS))
+
+    @property
+    def window_mse(self) -> float:
+        """Mean of the window, as kohya's LossRecorder: what "a loss of 0.07 to 0.09" refers to."""
+        return sum(self.window) / len(self.window) if self.window else float("nan")
+
+
+def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Where a run ends."""
+    planned = config.epochs * steps_per_epoch
+    return min(planned, config.max_steps) if config.max_steps else planned
+
+
+class Loop:
+    """Runs ``plan`` from the step after ``counters.step`` to the end or to a command."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        plan: BatchPlan,
+        stepper: Stepping,
+        keeper: Keeping,
+        counters: Counters,
+        commands: CommandBox,
+        emit: Emit,
+        max_skipped: int = MAX_SKIPPED_IN_A_ROW,
+        name_of: Callable[[int], str] = str,
+    ) -> None:
+        self._config, self._plan, self._stepper, self._keeper = config, plan, stepper, keeper
+        self.counters, self._commands, self._emit = counters, commands, emit
+        self._max_skipped, self._name_of = max_skipped, name_of
+        self.total = total_steps(config, plan.steps_per_epoch)
+        self._epoch, self._steps = 0, list[Step]()
+
+    def run(self) -> str:
+        """Gives ``done`` or ``stopped``.
+
+        Raises:
+            TrainingError: too many steps in a row were not finite, or something could not be saved.
+        """
+        while self.counters.step < self.total:
+            if self._is_told_to_stop():
+                return "stopped"
+            self._take_step(self.counters.step + 1)
+            self._after_step(self.counters.step)
+        return "done"
+
+    def _take_step(self, step: int) -> None:
+        began = time.perf_counter()
+        batches = self._batches(step)
+        figures = self._stepper.run(batches, step, self.total)
+        counters = self.counters
+        counters.step = step
+        counters.durations_s.append(time.perf_counter() - began)
+        counters.skipped = counters.skipped + 1 if figures.is_skipped else 0
+        if not figures.is_skipped:
+            counters.window.append(figures.mse)
+        self._tell(figures)
+        if counters.skipped >= self._max_skipped:
+            self._give_up(figures, batches)
+
+    def _batches(self, step: int) -> Step:
+        epoch = self._epoch_of(step)
+        if epoch != self._epoch:
+            self._epoch, self._steps = epoch, self._plan.epoch(epoch)
+        return self._steps[(step - 1) % self._plan.steps_per_epoch]
+
+    def _epoch_of(self, step: int) -> int:
+        return (step - 1) // self._plan.steps_per_epoch + 1
+
+    def _tell(self, figures: Figures) -> None:
+        counters = self.counters
+        mean_s = sum(counters.durations_s) / len(counters.durations_s)
+        self._emit(
+            StepDone(
+                step=counters.step,
+                total_steps=self.total,
+                epoch=self._epoch_of(counters.step),
+                loss=figures.loss,
+                mse=figures.mse,
+                window_mse=counters.window_mse,
+                learning_rate=figures.learning_rate,
+                images_per_s=figures.images / max(counters.durations_s[-1], 1e-9),
+                seconds_left=mean_s * (self.total - counters.step),
+                is_skipped=figures.is_skipped,
+            )
+        )
+
+    def _give_up(self, figures: Figures, batches: Step) -> None:
+        images = sorted({self._name_of(visit.image) for batch in batches for visit in batch.visits})
+        raise TrainingError(
+            "{count} steps in a row were not finite (loss {loss:g}, gradient {gradient:g}; last images: {images}). "
+            "The weights have not been touched by them.",
+            "Resume from the last state with a lower learning rate or in fp32, or look at those images.",
+            count=self.counters.skipped,
+            loss=figures.loss,
+            gradient=figures.gradient_norm,
+            images=", ".join(images[:5]),
+        )
+
+    def _after_step(self, step: int) -> None:
+        config, keeper = self._config, self._keeper
+        if step == self.total or step % self._plan.steps_per_epoch == 0:
+            self._end_epoch(self._epoch_of(step), step)
+        elif config.state_every_steps and step % config.state_every_steps == 0:
+            keeper.save_state(self.counters)
+        if config.preview_every_steps and step % config.preview_every_steps == 0:
+            keeper.preview(step)
+
+    def _end_epoch(self, epoch: int, step: int) -> None:
+        if epoch % self._config.save_every_epochs == 0 or step == self.total:
+            self._keeper.save_epoch(epoch, self.counters)
+        loss = self._keeper.validate(epoch, step)
+        # The state comes last: a run killed before it repeats the epoch's end, one killed after it has all of it.
+        self._keeper.save_state(self.counters)
+        self._emit(EpochEnded(epoch, step, self.counters.window_mse, loss))
+
+    def _is_told_to_stop(self) -> bool:
+        while (command := self._commands.take()) is not None:
+            if self._obeys_stop(command) or (command is Command.PAUSE and self._is_stopped_in_pause()):
+                return True
+        return False
+
+    def _is_stopped_in_pause(self) -> bool:
+        """Wait until told to go on (False) or to stop (True); the state is saved first, in case nobody comes back."""
+        self._keeper.save_state(self.counters)
+        self._emit(Paused(self.counters.step))
+        while (command := self._commands.take(PAUSE_LOOK_S)) is not Command.RESUME:
+            if command is not None and self._obeys_stop(command):
+                return True
+        self._emit(Resumed(self.counters.step))
+        return False
+
+    def _obeys_stop(self, command: Command) -> bool:
+        """Do what the command says; whether it ends the run."""
+        counters = self.counters
+        is_mid_epoch = counters.step % self._plan.steps_per_epoch != 0
+        epoch = self._epoch_of(max(counters.step, 1))
+        if command is Command.PREVIEW_NOW:
+            self._keeper.preview(counters.step)
+        if command is Command.SAVE_NOW or (command is Command.STOP_AND_SAVE and is_mid_epoch):
+            self._keeper.save_between_epochs(epoch, counters)
+        if command in (Command.SAVE_NOW, Command.STOP_AND_SAVE):
+            self._keeper.save_state(counters)
+        return command in (Command.STOP, Command.STOP_AND_SAVE)

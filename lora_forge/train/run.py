@@ -1,0 +1,276 @@
+"""A training run from a borrowed model and a prepared set to numbered files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_forge import atomic
+from lora_forge.config import TrainConfig
+from lora_forge.dataset.prepared import PreparedImage, PreparedSet
+from lora_forge.errors import TrainingError
+from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone, StageStarted, Warned
+from lora_forge.lora_file.metadata import dataset_facts
+from lora_forge.lora_file.names import check_name
+from lora_forge.model.schedule import alphas_cumprod
+from lora_forge.ports import BorrowedModel
+from lora_forge.train import fingerprints
+from lora_forge.train.batches import BatchPlan
+from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
+from lora_forge.train.encoding import encode_set
+from lora_forge.train.examples import Examples
+from lora_forge.train.journal import Journal
+from lora_forge.train.lease import training_lease
+from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
+from lora_forge.train.network import Network
+from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled
+from lora_forge.train.preview import prompts_of
+from lora_forge.train.saving import STATE_DIR, Keeper, RunPlace
+from lora_forge.train.state import PATTERN, RunState, load_newest
+from lora_forge.train.step import Stepper
+from lora_forge.train.validation import Validation
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """``outcome``: ``done`` or ``stopped``. ``files``: what this call wrote, oldest first. ``step``: where it ended."""
+
+    outcome: str
+    files: tuple[Path, ...]
+    step: int
+
+
+def train(
+    model: BorrowedModel,
+    prepared: PreparedSet,
+    config: TrainConfig,
+    run_dir: Path,
+    out_dir: Path,
+    emit: Emit,
+    commands: CommandBox,
+    resume: bool = False,
+    cache_dir: Path | None = None,
+) -> RunResult:
+    """Train a LoRA on ``model`` and write one numbered file an epoch into ``out_dir``.
+
+    ``run_dir`` takes config.json, journal.jsonl, state/ and previews/. ``cache_dir`` takes latents and text embeddings;
+    None means the ``cache`` folder beside the prepared images' folder. With ``resume`` a run goes on from its last
+    state, to the very result it would have had without the interruption. Whatever happens, ``model`` is left as it
+    was lent, and no global generator is read or moved.
+
+    Raises:
+        ConfigError, LoraFileError: the name can't be used, or is taken.
+        TrainingError: the run can't start, be resumed or go on; what was saved stays good.
+        MissingPartError: the optimizer's library is absent.
+    """
+    check_name(config.name, out_dir, is_resuming=resume)
+    _check_run_dir(run_dir, resume)
+    with Journal(run_dir, emit) as journal:
+        run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
+        try:
+            result = run.execute(cache_dir or prepared.images[0].path.parent.parent / "cache")
+        except Exception as error:  # said in the journal, then raised again
+            journal(RunEnded("failed", run.step, run.total, run.files, str(error)))
+            raise
+        journal(RunEnded(result.outcome, result.step, run.total, result.files))
+    return result
+
+
+def _check_run_dir(run_dir: Path, resume: bool) -> None:
+    has_state = any((run_dir / STATE_DIR).glob(PATTERN))
+    if has_state and not resume:
+        raise TrainingError(
+            "{run_dir} holds a run already.", "Resume it, or choose another name or folder.", run_dir=run_dir
+        )
+    if resume and not has_state and not (run_dir / CONFIG_FILE).exists():
+        raise TrainingError("There is no run to resume in {run_dir}.", "Start it without resuming.", run_dir=run_dir)
+
+
+def _as_configured(model: BorrowedModel, config: TrainConfig) -> BorrowedModel:
+    """The same networks under the prediction type and noise schedule that the settings insist on."""
+    info, schedule = model.info, model.alphas_cumprod
+    if config.prediction_type != "auto":
+        source = info.prediction_source if info.prediction_type == config.prediction_type else "the settings"
+        info = dataclasses.replace(info, prediction_type=config.prediction_type, prediction_source=source)
+    if config.zero_terminal_snr != "auto" and (config.zero_terminal_snr == "on") != info.zero_terminal_snr:
+        info = dataclasses.replace(info, zero_terminal_snr=config.zero_terminal_snr == "on")
+        schedule = alphas_cumprod(info.zero_terminal_snr)
+    return dataclasses.replace(model, info=info, alphas_cumprod=schedule)
+
+
+@dataclass
+class _Run:
+    """One call of :func:`train`, in the order things happen."""
+
+    model: BorrowedModel
+    prepared: PreparedSet
+    config: TrainConfig
+    run_dir: Path
+    out_dir: Path
+    emit: Emit
+    commands: CommandBox
+    resume: bool
+    step: int = 0
+    total: int = 0
+    files: tuple[Path, ...] = ()
+
+    def execute(self, cache_dir: Path) -> RunResult:
+        with training_lease(self.model, self.config.gradient_checkpointing), _memory_said_plainly():
+            prints = self._fingerprints()
+            state = self._load_state(prints)
+            atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
+            images, examples = self._encode(cache_dir)
+            with Network.attach(self.model, self.config) as network:
+                return self._train(network, images, examples, prints, state)
+
+    def _fingerprints(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "config": fingerprints.config_fingerprint(config),
+            "images": fingerprints.prepared_fingerprint(self.prepared.images, config.masked_loss),
+            "base": fingerprints.module_fingerprint(self.model.unet),
+        }
+
+    def _load_state(self, prints: dict[str, Any]) -> RunState | None:
+        if not self.resume:
+            return None
+        state = load_newest(self.run_dir / STATE_DIR, lambda message: self.emit(Warned(message)))
+        if state is None:
+            self.emit(Warned("No state was saved before the interruption: the run starts from the beginning."))
+            return None
+        fingerprints.check_same(state.fingerprints, prints)
+        self.step = state.step
+        return state
+
+    def _encode(self, cache_dir: Path) -> tuple[list[PreparedImage], Examples]:
+        cache, config = TensorCache(cache_dir, self.emit), self.config
+        images, latents = encode_set(self.model, self.prepared.images, config.flip, cache, self.emit)
+        is_fixed = not config.shuffle_tags and config.tag_dropout == 0
+        text: TextSource
+        if config.te_learning_rate > 0:
+            text = LiveText(self.model, config.clip_skip)
+        else:
+            text = CachedText(self.model, config.clip_skip, cache, is_fixed)
+        examples = Examples(self.model, config, images, latents, text)
+        if is_fixed:
+            text.warm(list(dict.fromkeys(examples.plain_caption(index) for index in range(len(images)))))
+        return images, examples
+
+    def _train(
+        self,
+        network: Network,
+        images: list[PreparedImage],
+        examples: Examples,
+        prints: dict[str, Any],
+        state: RunState | None,
+    ) -> RunResult:
+        config = self.config
+        trained = _trained(network)
+        optimizer = build_optimizer(trained, config)
+        stepper = Stepper(self.model, network, trained, optimizer, examples, config)
+        plan = BatchPlan(images, config.repeats, config.batch_size, config.gradient_accumulation, config.seed)
+        counters = Counters(0, deque(maxlen=plan.steps_per_epoch))
+        if state is not None:
+            _take_up(state, trained, optimizer, stepper, counters)
+        self.total = total_steps(config, plan.steps_per_epoch)
+        place = self._place(images, plan, prints, state, examples)
+        validation = Validation(self.model, examples, images, config.validation_photos, config.seed)
+        keeper = Keeper(place, self.model, network, trained, optimizer, stepper, validation, self.emit)
+        most_skipped = MAX_SKIPPED_WITH_SCALER if stepper.scaler.is_on else MAX_SKIPPED_IN_A_ROW
+        names = [image.source.name for image in images]
+        loop = Loop(config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, names.__getitem__)
+        self._announce(trained, plan)
+        try:
+            outcome = loop.run()
+        finally:
+            self.step, self.files = counters.step, tuple(keeper.files)
+        self.emit(StageDone("train", f"{self.step} of {self.total} steps, {len(self.files)} files"))
+        return RunResult(outcome, self.files, self.step)
+
+    def _place(
+        self,
+        images: list[PreparedImage],
+        plan: BatchPlan,
+        prints: dict[str, Any],
+        state: RunState | None,
+        examples: Examples,
+    ) -> RunPlace:
+        counted = [dataclasses.replace(image, repeats=n) for image, n in zip(images, plan.repeats, strict=False)]
+        return RunPlace(
+            config=self.config,
+            run_dir=self.run_dir,
+            out_dir=self.out_dir,
+            dataset=dataset_facts(counted, self.config.repeats),
+            fingerprints=prints,
+            steps_per_epoch=plan.steps_per_epoch,
+            total_steps=self.total,
+            started_at=time.time() if state is None else state.started_at,
+            preview_prompts=prompts_of(self.config, examples.plain_caption(0)),
+        )
+
+    def _announce(self, trained: list[Trained], plan: BatchPlan) -> None:
+        info, config = self.model.info, self.config
+        if is_self_scheduled(config) and config.schedule != "constant":
+            self.emit(Warned(f"The optimizer {config.optimizer} schedules itself: {config.schedule} is not used."))
+        self.emit(
+            RunStarted(
+                name=config.name,
+                family=info.family.value,
+                prediction_type=info.prediction_type,
+                prediction_source=info.prediction_source,
+                device=str(self.model.device),
+                precision=str(self.model.dtype).removeprefix("torch."),
+                photos=len(plan.repeats),
+                steps_per_epoch=plan.steps_per_epoch,
+                total_steps=self.total,
+                first_step=self.step + 1,
+                trained_parameters=sum(t.parameter.numel() for t in trained),
+            )
+        )
+        self.emit(StageStarted("train", self.total, "steps"))
+
+
+def _trained(network: Network) -> list[Trained]:
+    parts = ((False, network.unet_parameters()), (True, network.te_parameters()))
+    return [Trained(p.name, p.parameter, p.is_up, is_text) for is_text, found in parts for p in found]
+
+
+def _take_up(
+    state: RunState, trained: list[Trained], optimizer: torch.optim.Optimizer, stepper: Stepper, counters: Counters
+) -> None:
+    """Put everything where it was after ``state.step`` steps."""
+    with torch.no_grad():
+        for t in trained:
+            t.parameter.copy_(state.weights[t.name])
+        if stepper.ema is not None and state.ema is not None:
+            for average, saved in zip(stepper.ema.averages, state.ema, strict=False):
+                average.copy_(saved)
+    optimizer.load_state_dict(state.optimizer)
+    stepper.scaler.scale, stepper.scaler.calm_steps = state.scaler
+    counters.step, counters.skipped = state.step, state.skipped
+    counters.window.extend(state.window)
+
+
+@contextlib.contextmanager
+def _memory_said_plainly() -> Iterator[None]:
+    """torch reports full memory as a RuntimeError of many kinds; the words are the same on every device."""
+    try:
+        yield
+    except RuntimeError as cause:
+        if "out of memory" not in str(cause).lower() and "can't allocate memory" not in str(cause).lower():
+            raise
+        raise TrainingError(
+            "The memory is full ({cause}).",
+            "Turn on gradient_checkpointing, lower batch_size or resolution_px, or close other programs; then resume.",
+            cause=str(cause).splitlines()[0],
+        ) from cause

@@ -1,0 +1,157 @@
+"""What a run leaves on the disk and shows along the way: numbered files, states, previews, the validation loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lora_forge.config import TrainConfig
+from lora_forge.events import Emit, LoraSaved, PreviewMade, StateSaved, Validated
+from lora_forge.lora_file.metadata import DatasetFacts, RunFacts, build_metadata
+from lora_forge.lora_file.names import SUFFIX, epoch_path
+from lora_forge.lora_file.writer import save_lora
+from lora_forge.ports import BorrowedModel
+from lora_forge.train.loop import Counters
+from lora_forge.train.network import Network
+from lora_forge.train.optimizers import Trained
+from lora_forge.train.preview import draw_preview, preview_path, save_png
+from lora_forge.train.state import RunState, save_state
+from lora_forge.train.step import Stepper
+from lora_forge.train.validation import Validation
+from lora_forge.train.weights import as_saved, check_finite
+
+STATE_DIR = "state"
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run is, and what it says of itself in its files.
+
+    ``fingerprints``: see `fingerprints.check_same`. ``started_at``: Unix seconds of the first start.
+    """
+
+    config: TrainConfig
+    run_dir: Path
+    out_dir: Path
+    dataset: DatasetFacts
+    fingerprints: Mapping[str, Any]
+    steps_per_epoch: int
+    total_steps: int
+    started_at: float
+    preview_prompts: Sequence[str]
+
+
+def between_epochs_path(out_dir: Path, name: str, step: int) -> Path:
+    """``NAME-step00000123.safetensors``: eight digits behind a word, so it is never taken for an epoch's file."""
+    return out_dir / f"{name}-step{step:08d}{SUFFIX}"
+
+
+@dataclass
+class Keeper:
+    """Saves, draws and validates with the weights as they would be saved; leaves the training as it was."""
+
+    place: RunPlace
+    model: BorrowedModel
+    network: Network
+    trained: Sequence[Trained]
+    optimizer: torch.optim.Optimizer
+    stepper: Stepper
+    validation: Validation
+    emit: Emit
+    should_stop_drawing: Callable[[], bool] | None = None
+    files: list[Path] = field(default_factory=list)
+    _saved_state: int = -1
+
+    def save_epoch(self, epoch: int, counters: Counters) -> None:
+        """Write NAME-000001.safetensors and so on; read back before it is told of."""
+        self._save_lora(epoch_path(self.place.out_dir, self.place.config.name, epoch), epoch, counters.step)
+
+    def save_between_epochs(self, epoch: int, counters: Counters) -> None:
+        """Write NAME-step00000123.safetensors; nothing if this step was written already."""
+        path = between_epochs_path(self.place.out_dir, self.place.config.name, counters.step)
+        if path not in self.files:
+            self._save_lora(path, epoch, counters.step)
+
+    def save_state(self, counters: Counters) -> None:
+        """Write what a resumed run starts from; nothing if this step was written already."""
+        if counters.step == self._saved_state:
+            return
+        check_finite(self.trained)
+        ema, scaler = self.stepper.ema, self.stepper.scaler
+        state = RunState(
+            step=counters.step,
+            weights=named_tensors(self.trained),
+            optimizer=self.optimizer.state_dict(),
+            ema=None if ema is None else ema.averages,
+            scaler=(scaler.scale, scaler.calm_steps),
+            window=list(counters.window),
+            fingerprints=dict(self.place.fingerprints),
+            started_at=self.place.started_at,
+            skipped=counters.skipped,
+        )
+        path = save_state(self.place.run_dir / STATE_DIR, state)
+        self._saved_state = counters.step
+        self.emit(StateSaved(path, counters.step))
+
+    def preview(self, step: int) -> None:
+        """Draw every preview prompt."""
+        with as_saved(self.trained, self.optimizer, self.stepper.ema):
+            for number, prompt in enumerate(self.place.preview_prompts, start=1):
+                path = preview_path(self.place.run_dir, step, number)
+                save_png(draw_preview(self.model, self.place.config, prompt, number), path)
+                self.emit(PreviewMade(path, step, prompt))
+
+    def validate(self, epoch: int, step: int) -> float | None:
+        """The validation loss now; with the first epoch's comes that of the base alone, as of step 0.
+
+        The base is measured then, not before the first step, so that nobody waits for it.
+        """
+        if epoch == 1:
+            self.network.set_strength(0.0)
+            self._tell_loss(0, 0)
+            self.network.set_strength(1.0)
+        with as_saved(self.trained, self.optimizer, self.stepper.ema):
+            return self._tell_loss(epoch, step)
+
+    def _tell_loss(self, epoch: int, step: int) -> float | None:
+        loss = self.validation.loss()
+        if loss is not None:
+            self.emit(Validated(epoch, step, loss))
+        return loss
+
+    def _save_lora(self, path: Path, epoch: int, step: int) -> None:
+        check_finite(self.trained)
+        with as_saved(self.trained, self.optimizer, self.stepper.ema):
+            weights = self.network.weights()
+        saved = save_lora(path, weights, self._metadata(path, epoch, step))
+        self.files.append(path)
+        self.emit(LoraSaved(path, epoch, step, len(saved.keys), saved.size_bytes))
+
+    def _metadata(self, path: Path, epoch: int, step: int) -> dict[str, str]:
+        place = self.place
+        facts = RunFacts(
+            info=self.model.info,
+            config=place.config,
+            dataset=place.dataset,
+            epoch=epoch,
+            step=step,
+            steps_per_epoch=place.steps_per_epoch,
+            total_steps=place.total_steps,
+            started_at=place.started_at,
+            saved_at=time.time(),
+            precision=_PRECISIONS.get(self.model.dtype, str(self.model.dtype)),
+            session=f"{int(place.started_at * 1000):x}",
+        )
+        return build_metadata(facts, path.stem)
+
+
+def named_tensors(trained: Sequence[Trained]) -> dict[str, Tensor]:
+    """The adapters' float32 tensors by name."""
+    return {t.name: t.parameter.detach() for t in trained}
