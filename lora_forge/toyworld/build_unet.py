@@ -28,7 +28,7 @@ SAVE_EVERY_S = 120.0
 
 @dataclass(frozen=True)
 class UnetPlan:
-    """Numbers of the UNet stage; ``seconds`` ends the cosine early or late so that the stage lasts about that long."""
+    """Numbers of the UNet stage."""
 
     steps: int = 3000
     batch: int = 32
@@ -138,11 +138,11 @@ class UnetStage:
         return error
 
 
-def train_unet(latents: Tensor, looks: list[Look], stage: UnetStage) -> None:
-    """Run (or go on with) the stage to its planned end; every draw is a function of (seed, step)."""
+def train_unet(latents: Tensor, looks: list[Look], stage: UnetStage, until: int | None = None) -> None:
+    """Run (or go on with) the stage to ``until`` or its planned end; every draw is a function of (seed, step)."""
     plan, started, saved = stage.plan, time.time(), time.time()
     losses: list[float] = []
-    while stage.step < plan.steps:
+    while stage.step < (plan.steps if until is None else until):
         rng = random.Random(plan.seed * 1_000_003 + stage.step)
         generator = torch.Generator().manual_seed(rng.getrandbits(62))
         rows = [rng.randrange(len(looks)) for _ in range(plan.batch)]

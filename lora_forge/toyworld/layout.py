@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lora_forge.toyworld.nets import TEXT_HEADS
+from lora_forge.toyworld.nets import TEXT_HEADS, build_text_encoder, build_unet, build_vae
 
 METADATA = {
     "format": "pt",
@@ -114,3 +115,22 @@ def save_checkpoint(path: Path, unet: Mapping[str, Tensor], text: Mapping[str, T
     """Write the checkpoint as fp16 safetensors with the metadata that shapes cannot tell."""
     merged = to_ldm(unet, text, vae)
     save_file({name: value.detach().half().contiguous() for name, value in merged.items()}, str(path), METADATA)
+
+
+def load_models(path: Path) -> tuple[Any, Any, Any]:
+    """(unet, text, vae) in fp32 from a toy checkpoint, read with diffusers' own converters; frozen, in eval mode."""
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+
+    merged = {name: value.float() for name, value in load_file(str(path)).items()}
+    unet, vae, text = build_unet(), build_vae(), build_text_encoder()
+    unet.load_state_dict(convert_ldm_unet_checkpoint(dict(merged), dict(unet.config)))
+    shapes = {name: value.shape for name, value in vae.state_dict().items()}
+    converted = convert_ldm_vae_checkpoint(dict(merged), dict(vae.config))
+    vae.load_state_dict({name: value.reshape(shapes[name]) for name, value in converted.items()})
+    start = "cond_stage_model.transformer.text_model."
+    own = {name[len(start) :]: value for name, value in merged.items() if name.startswith(start)}
+    prefix = "text_model." if any(name.startswith("text_model.") for name in text.state_dict()) else ""
+    text.load_state_dict({prefix + name: value for name, value in own.items()}, strict=False)
+    for model in (unet, text, vae):
+        model.requires_grad_(False).eval()
+    return unet, text, vae
