@@ -20,6 +20,20 @@ _COMMAS = re.compile("[,\uff0c]")
 _KANA = re.compile("[\u3041-\u30ff]")
 _HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]")
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_SCRIPTS = (  # of two UTF-8 bytes; Latin, its accents and Vietnamese letters go with any
+    ("rare", "\u0180", "\u019f"),
+    ("rare", "\u01a2", "\u01ae"),
+    ("rare", "\u01b1", "\u01cc"),
+    ("rare", "\u01dd", "\u0217"),
+    ("rare", "\u021c", "\u02ff"),
+    ("rare", "\u0370", "\u037f"),
+    ("greek", "\u0380", "\u03ff"),
+    ("cyrillic", "\u0400", "\u052f"),
+    ("rare", "\u0530", "\u058f"),
+    ("hebrew", "\u0590", "\u05ff"),
+    ("arabic", "\u0600", "\u06ff"),
+    ("rare", "\u0700", "\u07ff"),
+)
 MAX_CAPTION_BYTES = 1 << 20
 
 
@@ -35,7 +49,19 @@ def decode_text(data: bytes) -> str:
         # ASCII in UTF-16 has its zero bytes in the second place (little endian) or the first.
         return data.decode("utf-16-le" if b"\0" in data[1::2] else "utf-16-be", errors="replace")
     text = _try(data, "utf-8")
-    return text if text is not None else _decode_legacy(data)
+    if text is None:
+        return _decode_legacy(data)
+    return (_try(data, "gb2312") or text) if _is_odd(text) else text
+
+
+def _is_odd(text: str) -> bool:
+    """Whether UTF-8 gave letters that hardly meet in one text: short Chinese in GB 2312 can be valid UTF-8 by chance
+    (the two characters of "picture" read as a Greek sigma variant and an African T), long ones never are."""
+    outside = [char for char in text if char > "\x7f"]
+    if not outside or max(outside) > "\u07ff":
+        return False
+    scripts = {script for script, start, end in _SCRIPTS for char in outside if start <= char <= end}
+    return len(scripts) > 1 or "rare" in scripts
 
 
 def _decode_legacy(data: bytes) -> str:

@@ -161,6 +161,8 @@ def _is_heif(head: bytes) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; a damaged EXIF block counts as upright, the picture itself is fine."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFFs while loading, and older versions leave the tag in place
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except _DECODE_ERRORS:
@@ -173,6 +175,8 @@ def _explain(path: Path, head: bytes, cause: BaseException) -> UnreadableImageEr
     if not isinstance(cause, UnidentifiedImageError):
         return UnreadableImageError(path, f"it is damaged or cut off ({str(cause).strip() or type(cause).__name__})")
     if _brand(head) in (b"avif", b"avis"):
+        if "AVIF" in Image.OPEN:
+            return UnreadableImageError(path, "it is damaged or cut off")
         return UnreadableImageError(
             path, "AVIF needs a reader that is not installed", "Install pillow-avif-plugin, or save it as JPEG."
         )

@@ -45,7 +45,8 @@ def test_buckets_keep_their_promises(numbers: tuple[int, int, int, int]):
         assert 0 < bucket.width * bucket.height <= resolution_px**2
         assert Bucket(bucket.height, bucket.width) in buckets
         if least <= side and most >= resolution_px:
-            assert least <= min(bucket) and max(bucket) <= most
+            assert least <= min(bucket)
+            assert max(bucket) <= most
 
 
 @pytest.mark.parametrize("numbers", [(32, 64, 32, 64), (512, 0, 256, 1024), (0, 64, 64, 64), (512, 64, -1, 512)])
@@ -81,15 +82,21 @@ def test_the_crop_covers_and_lies_inside(size: tuple[int, int], numbers: tuple[i
     crop = cover_crop(size, bucket)
     width, height = crop.resized
     assert width == bucket.width or height == bucket.height
-    assert width >= bucket.width and height >= bucket.height
-    assert 0 <= crop.left and crop.left + bucket.width <= width
-    assert 0 <= crop.top and crop.top + bucket.height <= height
+    assert width >= bucket.width
+    assert height >= bucket.height
+    assert crop.left >= 0
+    assert crop.left + bucket.width <= width
+    assert crop.top >= 0
+    assert crop.top + bucket.height <= height
     # centred to within a pixel, and scaled alike both ways to within rounding
-    assert abs(2 * crop.left + bucket.width - width) <= 1 and abs(2 * crop.top + bucket.height - height) <= 1
+    assert abs(2 * crop.left + bucket.width - width) <= 1
+    assert abs(2 * crop.top + bucket.height - height) <= 1
     scale = max(bucket.width / size[0], bucket.height / size[1])
-    assert math.isclose(width, size[0] * scale, abs_tol=0.51) and math.isclose(height, size[1] * scale, abs_tol=0.51)
+    assert math.isclose(width, size[0] * scale, abs_tol=0.51)
+    assert math.isclose(height, size[1] * scale, abs_tol=0.51)
     left, top, right, bottom = source_box(size, bucket, crop)
-    assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
     assert (right - left) / (bottom - top) == pytest.approx(
         bucket.width / bucket.height * (size[0] / width) / (size[1] / height)
     )

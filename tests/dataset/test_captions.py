@@ -30,6 +30,7 @@ def compose(caption: str, trigger_word: str = "ohwx", seed: int = 0, **changes) 
         (CHINESE, "gb18030"),
         (CHINESE, "gbk"),
         ("1girl, 夹克", "gbk"),
+        ("图片", "gbk"),  # valid UTF-8 by chance
         (JAPANESE, "utf-8"),
         (JAPANESE, "cp932"),
         ("1girl, ソ", "cp932"),
@@ -52,8 +53,25 @@ def test_decoding_never_fails(data: bytes):
     assert isinstance(decode_text(data), str)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), max_size=80))
-def test_utf8_is_always_read_as_such(text: str):
+letters = st.sampled_from(
+    [
+        "abc déàçñöß ,",
+        "abc ąęłőřšžțş ,",
+        "abc trưƠ ạếộ ,",
+        "abc привет ЩЪЭЮЯ ,",
+        "abc κόσμε ΑΩ ,",
+        "שלום ,",
+        "سلام ,",
+        "abc 粉色头发夹克 ,",
+        "abc ピンクの髪 ,",
+        "abc 🙂🌸 ,",
+        "abc e\u0301o\u0308 ,",
+    ]
+)
+
+
+@given(letters.flatmap(lambda alphabet: st.text(alphabet, max_size=60)))
+def test_utf8_is_read_as_such_in_every_script(text: str):
     assert decode_text(text.encode()) == text
 
 
