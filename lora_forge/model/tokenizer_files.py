@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -11,8 +11,9 @@ from transformers import CLIPTokenizer
 TOKENIZER_DIR = Path(__file__).resolve().parent / "tokenizer"
 
 
+@lru_cache(maxsize=1)
 def load_tokenizer() -> CLIPTokenizer:
-    """A transformers CLIPTokenizer (49408 tokens, 77 positions)."""
+    """A transformers CLIPTokenizer (49408 tokens, 77 positions); the same one each time, it keeps no state."""
     tokenizer = CLIPTokenizer.from_pretrained(str(TOKENIZER_DIR), local_files_only=True, model_max_length=77)
     if getattr(tokenizer, "fix_text", "a tokenizer without this habit") is None:
         # transformers 4 without ftfy puts spaces around every Chinese character, which gives other ids than the WebUIs'

@@ -18,7 +18,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a checkpoint; the classmethod-like constants below are real ones and toys of them."""
+    """Sizes of a checkpoint; the constants below are the real ones and toys of them."""
 
     width: int = 320
     mult: tuple[int, ...] = (1, 2, 4, 4)
@@ -42,12 +42,14 @@ SD2 = Sizes(context=1024, is_linear=True, text_width=1024, text_layers=24)
 SDXL = Sizes(
     mult=(1, 2, 4), depth=(0, 2, 10), middle=10, context=2048, is_linear=True, added=2816, text2_width=1280, text2_layers=32
 )
-_TOY = {"width": 32, "context": 64, "vae_width": 32, "vae_mult": (1, 1, 1, 1), "vae_layers": 1, "text_width": 64, "text_layers": 3}
-TOY_SD1 = replace(SD1, **_TOY)
-TOY_SD2 = replace(SD2, **_TOY)
+_TOY = {"context": 64, "vae_width": 32, "vae_mult": (1, 1, 1, 1), "vae_layers": 1, "text_width": 64, "text_layers": 3}
+TOY_SD1 = replace(SD1, width=32, mult=(1, 2, 2, 2), **_TOY)
+# Width 64, so that the rule of these two, heads of 64 channels, holds at every level.
+TOY_SD2 = replace(SD2, width=64, mult=(1, 1, 2, 2), **_TOY)
 TOY_SDXL = replace(
-    SDXL, **{**_TOY, "context": 128}, depth=(0, 1, 2), middle=2, added=64 + 6 * 32, text2_width=64, text2_layers=3
-)
+    SDXL, width=64, mult=(1, 1, 2), depth=(0, 1, 2), middle=2, added=64 + 6 * 32, text2_width=64, text2_layers=3,
+    **{**_TOY, "context": 128},
+)  # fmt: skip
 
 
 def unet(size: Sizes) -> Shapes:
