@@ -1,0 +1,50 @@
+"""A toy SD1 checkpoint file, and LoRA files that visibly change what it draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora_forge.config import TrainConfig
+from lora_forge.host.standalone import StandaloneHost
+from lora_forge.lora_file.weights import LoraModule, LoraWeights
+from lora_forge.lora_file.writer import save_lora
+from lora_forge.train.network import Network
+from tests.model import ldm
+
+
+@pytest.fixture(scope="session")
+def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """float32, LDM layout, random weights."""
+    path = tmp_path_factory.mktemp("base") / "toy.safetensors"
+    return ldm.save(path, ldm.random_state(ldm.checkpoint(ldm.TOY_SD1)), {"lora_forge.te_heads": "4"})
+
+
+@pytest.fixture
+def host(base_path: Path) -> StandaloneHost:
+    return StandaloneHost(base_path, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def lora_dir(base_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """one.safetensors and two.safetensors of one layout (UNet and text), unet.safetensors in a subfolder (UNet alone)."""
+    folder = tmp_path_factory.mktemp("loras")
+    (folder / "sub").mkdir()
+    save_lora(folder / "one.safetensors", random_lora(base_path, 1), {})
+    save_lora(folder / "two.safetensors", random_lora(base_path, 2), {})
+    save_lora(folder / "sub" / "unet.safetensors", random_lora(base_path, 3, has_text=False), {})
+    return folder
+
+
+def random_lora(base_path: Path, seed: int, has_text: bool = True) -> LoraWeights:
+    """Rank 2, alpha 2, values large enough to change pictures."""
+    config = TrainConfig(name="x", rank=2, alpha=2.0, te_learning_rate=1e-4 if has_text else 0.0)
+    generator = torch.Generator().manual_seed(seed)
+    with StandaloneHost(base_path, device="cpu").borrow() as model, Network.attach(model, config) as network:
+        found = network.weights()
+    return {
+        name: LoraModule(module.down, torch.randn(module.up.shape, generator=generator) * 0.5, module.alpha)
+        for name, module in found.items()
+    }
