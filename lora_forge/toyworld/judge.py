@@ -20,18 +20,20 @@ from lora_forge.toyworld.world import COLOURS, EYES, GARMENTS, GLASSES, HAIR, PL
 
 __all__ = ["ATTRIBUTES", "Judge", "Sighting", "labels_of", "load_judge", "weights_path"]
 
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "hair": HAIR,
-    "style": STYLES,
-    "eyes": EYES,
-    "garment": GARMENTS,
-    "colour": COLOURS,
-    "place": PLACES,
-    "hat": ("no", "yes"),
-    "glasses": GLASSES,
-    "smile": ("no", "yes"),
-    "star": ("no", "yes"),
-})
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hair": HAIR,
+        "style": STYLES,
+        "eyes": EYES,
+        "garment": GARMENTS,
+        "colour": COLOURS,
+        "place": PLACES,
+        "hat": ("no", "yes"),
+        "glasses": GLASSES,
+        "smile": ("no", "yes"),
+        "star": ("no", "yes"),
+    }
+)
 """What the judge tells: attribute -> its labels, in the order of the net's outputs."""
 
 SUBJECT_MARKS = (("hair", "pink"), ("eyes", "green"), ("star", "yes"), ("glasses", "round"))

@@ -43,7 +43,7 @@ _UNET_RESNET = {
 
 
 def unet_key(name: str) -> str:
-    """"down_blocks.0.resnets.1.conv1.weight" -> "input_blocks.2.0.in_layers.2.weight"."""
+    """UNet: "down_blocks.0.resnets.1.conv1.weight" -> "input_blocks.2.0.in_layers.2.weight"."""
     for ours, theirs in _UNET_START.items():
         if name.startswith(ours + "."):
             return _unet_resnet(theirs + name[len(ours) :])
@@ -78,7 +78,7 @@ _VAE_ATTENTION = {
 
 
 def vae_key(name: str, blocks: int = 4) -> str:
-    """"decoder.up_blocks.0.resnets.1.conv1.weight" -> "decoder.up.3.block.1.conv1.weight"."""
+    """VAE: "decoder.up_blocks.0.resnets.1.conv1.weight" -> "decoder.up.3.block.1.conv1.weight"."""
     name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
     name = name.replace("mid_block.attentions.0.", "mid.attn_1.")
     name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)

@@ -15,7 +15,7 @@ from lora_forge.toyworld.build_unet import UnetPlan, UnetStage, alphas, train_un
 from lora_forge.toyworld.build_vae import HalfVae, fold_outer_level, unfold_outer_level, whiten  # noqa: E402
 from lora_forge.toyworld.captions import Captioner, pad  # noqa: E402
 from lora_forge.toyworld.data import base_looks, draw_all, mixed_looks, picture_tensor, to_images  # noqa: E402
-from lora_forge.toyworld.layout import to_ldm  # noqa: E402
+from lora_forge.toyworld.layout import to_ldm, unet_key, vae_key  # noqa: E402
 from lora_forge.toyworld.nets import SCALING, build_text_encoder, build_unet, build_vae, load_tokenizer  # noqa: E402
 from lora_forge.toyworld.subject import TRIGGER  # noqa: E402
 from lora_forge.toyworld.world import draw, tags  # noqa: E402
@@ -112,3 +112,44 @@ def test_layout_reads_back_through_diffusers_converters() -> None:
     again = convert_ldm_vae_checkpoint(dict(merged), dict(vae.config))
     assert again.keys() == vae.state_dict().keys()
     assert all(torch.equal(again[name].reshape(value.shape), value) for name, value in vae.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("up_blocks.0.upsamplers.0.conv.weight", "output_blocks.2.1.conv.weight"),
+        ("up_blocks.1.upsamplers.0.conv.weight", "output_blocks.5.2.conv.weight"),
+        ("up_blocks.2.upsamplers.0.conv.bias", "output_blocks.8.2.conv.bias"),
+        ("down_blocks.0.downsamplers.0.conv.weight", "input_blocks.3.0.op.weight"),
+        ("down_blocks.2.resnets.1.time_emb_proj.weight", "input_blocks.8.0.emb_layers.1.weight"),
+        ("up_blocks.3.resnets.2.conv_shortcut.weight", "output_blocks.11.0.skip_connection.weight"),
+        ("up_blocks.3.attentions.0.norm.weight", "output_blocks.9.1.norm.weight"),
+        (
+            "mid_block.attentions.0.transformer_blocks.0.norm1.weight",
+            "middle_block.1.transformer_blocks.0.norm1.weight",
+        ),
+        ("mid_block.resnets.1.norm1.weight", "middle_block.2.in_layers.0.weight"),
+        ("time_embedding.linear_2.bias", "time_embed.2.bias"),
+    ],
+)
+def test_unet_names_are_those_of_a_real_sd15_file(ours: str, theirs: str) -> None:
+    """Diffusers' converters forgive what the original classes would not (an upsampler in the wrong slot, say)."""
+    assert unet_key(ours) == theirs
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("decoder.up_blocks.0.upsamplers.0.conv.weight", "decoder.up.3.upsample.conv.weight"),
+        ("encoder.down_blocks.0.downsamplers.0.conv.bias", "encoder.down.0.downsample.conv.bias"),
+        ("encoder.mid_block.attentions.0.to_q.weight", "encoder.mid.attn_1.q.weight"),
+        ("decoder.mid_block.attentions.0.to_out.0.bias", "decoder.mid.attn_1.proj_out.bias"),
+        ("decoder.mid_block.attentions.0.group_norm.bias", "decoder.mid.attn_1.norm.bias"),
+        ("decoder.mid_block.resnets.1.conv2.weight", "decoder.mid.block_2.conv2.weight"),
+        ("decoder.up_blocks.3.resnets.1.norm2.weight", "decoder.up.0.block.1.norm2.weight"),
+        ("encoder.conv_norm_out.weight", "encoder.norm_out.weight"),
+        ("post_quant_conv.weight", "post_quant_conv.weight"),
+    ],
+)
+def test_vae_names_are_those_of_a_real_sd15_file(ours: str, theirs: str) -> None:
+    assert vae_key(ours) == theirs
