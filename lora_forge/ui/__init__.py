@@ -31,12 +31,21 @@ def serve(host: str, port: int, base: Path | None, opens_browser: bool, started:
             "The page needs gradio, which is not installed.",
             "Start it as: python3 standalone.py ui (installs it beside itself), or: pip install 'gradio>=5.50,<6'",
         ) from cause
-    from lora_forge.ui.page import build_page
+    from starlette.middleware import Middleware
+
+    from lora_forge.ui.page import OnlyFromHere, build_page
 
     page = build_page(base)
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            inbrowser=False,
+            show_api=False,
+            app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
         )
     except OSError as cause:
         raise TrainingError(

@@ -13,14 +13,16 @@ from lora_forge.doctor import Finding, State, examine
 
 CSS = """
 #lora_forge { max-width: 60rem; margin: 0 auto; }
-#lora_forge table { width: 100%; border-collapse: collapse; }
-#lora_forge td { padding: .35rem .6rem; border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
+#lora_forge table { width: 100%; margin: 0; border: 0; border-collapse: collapse; }
+#lora_forge tr { border: 0; border-bottom: 1px solid var(--border-color-primary); }
+#lora_forge td { padding: .35rem .6rem; border: 0; vertical-align: top; }
 #lora_forge td:first-child { white-space: nowrap; font-weight: 600; }
-#lora_forge .remedy { color: var(--body-text-color-subdued); }
+#lora_forge .remedy { opacity: .75; }
 """
 
 STEPS_EN = """\
-The tab with photos, tags, training, tests and keeping is being built. Until then every step works in a terminal:
+The tab with photos, tags, training, tests and keeping is being built. Until then every step works in a terminal
+(`lora-forge` lies in `.venv/bin` of the program's folder, on Windows in `.venv\\Scripts`):
 
 ```
 lora-forge import photos/ --project anna --trigger "ohwx woman"
@@ -34,7 +36,8 @@ No checkpoint at hand? `lora-forge demo` runs the whole job on a bundled toy wor
 """
 
 STEPS_ZH = """\
-带有素材、打标、炼丹、测试、保留五步的标签页正在制作中。在此之前，每一步都可以在终端里完成：
+带有素材、打标、炼丹、测试、保留五步的标签页正在制作中。在此之前，每一步都可以在终端里完成
+（`lora-forge` 在程序文件夹的 `.venv/bin` 里，Windows 上是 `.venv\\Scripts`）：
 
 ```
 lora-forge import photos/ --project anna --trigger "ohwx woman"     # 导入素材
@@ -47,6 +50,23 @@ lora-forge grid --base model.safetensors --loras loras --name anna --out grid.pn
 """
 
 
+class OnlyFromHere:
+    """ASGI middleware: the browser loads nothing from elsewhere. gradio's page names two hosts of scripts and fonts."""
+
+    POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"content-security-policy", self.POLICY)]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_policy)
+
+
 def build_page(base: Path | None) -> Any:
     """The page as ``gradio.Blocks``, not yet served.
 
@@ -54,7 +74,12 @@ def build_page(base: Path | None) -> Any:
         CheckpointError: ``base`` is no checkpoint.
     """
     base_rows = _base_rows(base) if base else []
-    with gr.Blocks(title="LoRA Forge", css=CSS, analytics_enabled=False) as page, gr.Column(elem_id="lora_forge"):
+    # Fonts of the system: gradio's own theme fetches them from the web.
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    with (
+        gr.Blocks(title="LoRA Forge", css=CSS, theme=theme, analytics_enabled=False) as page,
+        gr.Column(elem_id="lora_forge"),
+    ):
         gr.Markdown(
             f"# LoRA Forge {__version__}\nFrom a folder of photos to a tested LoRA. 从一组素材到一个测试过的 LoRA。"
         )
