@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_forge import atomic
+from lora_forge.dataset import files
 from lora_forge.dataset.archive import open_zip
 from lora_forge.dataset.captions import read_caption
 from lora_forge.dataset.images import IMAGE_SUFFIXES, UnreadableImageError, read_image, read_mask
 from lora_forge.dataset.manifest import sha256_of
-from lora_forge.dataset.naming import free_stem, safe_stem
+from lora_forge.dataset.naming import free_stem, safe_stem, taken_stems
 from lora_forge.dataset.prepared import Skipped
 from lora_forge.dataset.project import DEFAULT_GROUP, Group, Project, caption_path
 from lora_forge.dataset.sources import (
@@ -70,6 +69,7 @@ def import_source(source: Path, project: Project, emit: Emit, *, is_prior: bool 
         for candidate in found.candidates:
             importer.take(candidate)
             stage.advance()
+        importer.finish()
         report = ImportReport(tuple(importer.imported), tuple(found.skipped))
         stage.finish(f"{len(report.imported)} photos imported, {len(report.skipped)} files left out.")
     return report
@@ -110,6 +110,7 @@ class _Importer:
         self._emit, self._depth = emit, common_depth(found)
         self._present = _Present(project)
         self._groups: dict[Place, str] = {}
+        self._taken: dict[Path, set[str]] = {}
 
     def take(self, candidate: Candidate) -> None:
         """Copy one photo with its caption and mask, or list why not."""
@@ -140,13 +141,12 @@ class _Importer:
         mask = self._mask(candidate.mask)
         name = Path(candidate.image.parts[-1])
         try:
-            folder = self._project.images_dir / self._group(place)
-            target = folder / (free_stem(folder, safe_stem(name.stem)) + name.suffix.lower())
-            _copy_file(local, target)
+            target = self._free_place(self._project.images_dir / self._group(place), name)
+            files.copy_quickly(local, target)
             if caption:
-                self._project.set_caption(target, caption)
+                files.write_quickly(target.with_suffix(".txt"), lambda path: _write_caption(path, caption))
             if mask is not None:
-                _copy_file(mask, self._project.mask_place(target))
+                files.copy_quickly(mask, self._project.mask_place(target))
         except OSError as cause:
             raise _DiskError(
                 "{name} can't be copied into the project: {cause}.",
@@ -156,6 +156,19 @@ class _Importer:
             ) from cause
         self._present.add(target)
         self.imported.append(target)
+
+    def finish(self) -> None:
+        """Wait until all copies are on the disk."""
+        written = [other for path in self.imported for other in (path, path.with_suffix(".txt"))]
+        try:
+            files.sync([*written, *map(self._project.mask_place, self.imported)])
+        except OSError as cause:
+            raise _DiskError("The disk of {root} failed: {cause}.", root=self._project.root, cause=cause) from cause
+
+    def _free_place(self, folder: Path, name: Path) -> Path:
+        if folder not in self._taken:
+            self._taken[folder] = taken_stems(folder)
+        return folder / (free_stem(self._taken[folder], safe_stem(name.stem)) + name.suffix.lower())
 
     def _place(self, item: Item) -> Place:
         return place_of(item, self._found.root_name, self._depth, PRIOR_GROUP if self._is_prior else DEFAULT_GROUP)
@@ -247,8 +260,5 @@ def _choose_group(project: Project, place: Place, is_prior: bool) -> str:
     raise DatasetError("There are too many groups called {name}.", name=name)
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    def write(temporary: Path) -> None:
-        shutil.copyfile(source, temporary)
-
-    atomic.write_atomically(target, write)
+def _write_caption(path: Path, caption: str) -> None:
+    path.write_bytes(f"{caption}\n".encode(errors="replace"))

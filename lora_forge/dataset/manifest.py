@@ -128,9 +128,9 @@ def save_manifest(path: Path, manifest: Manifest) -> None:
     values = {
         "version": PIPELINE_VERSION,
         "settings": dataclasses.asdict(manifest.settings),
-        "images": {key: dataclasses.asdict(entry) for key, entry in sorted(manifest.entries.items())},
+        "images": {key: _plain(entry) for key, entry in sorted(manifest.entries.items())},
     }
-    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(values, ensure_ascii=False) + "\n"
     atomic.write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
 
 
@@ -152,6 +152,10 @@ def load_manifest(path: Path) -> Manifest | None:
         raise DatasetError("{path} can't be read: {cause}.", path=path, cause=cause) from cause
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # half a disk's worth of damage must not keep a person from preparing again
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {**vars(entry), "source": vars(entry.source), "mask": vars(entry.mask) if entry.mask else None}
 
 
 def _parse_entry(plain: Mapping[str, Any]) -> Entry:

@@ -42,11 +42,16 @@ def parse_kohya(folder: str) -> tuple[int, str] | None:
     return int(match[1]), match[2].strip()
 
 
-def free_stem(folder: Path, stem: str) -> str:
-    """``stem``, or ``stem-2``, ``stem-3`` ... when any file in ``folder`` has it (upper and lower case being one)."""
-    taken = {PurePath(entry.name).stem.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
+def taken_stems(folder: Path) -> set[str]:
+    """The stems of all files in ``folder``, upper and lower case being one; for :func:`free_stem`."""
+    return {PurePath(name).stem.casefold() for name in os.listdir(folder)} if folder.is_dir() else set()
+
+
+def free_stem(taken: set[str], stem: str) -> str:
+    """``stem``, or ``stem-2``, ``stem-3`` ... where it is taken; the one returned is then taken too."""
     number, candidate = 1, stem
     while candidate.casefold() in taken:
         number += 1
         candidate = f"{stem}-{number}"
+    taken.add(candidate.casefold())
     return candidate

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from lora_forge import atomic
+from lora_forge.dataset import files
 from lora_forge.dataset.buckets import Bucket, Crop, choose_bucket, cover_crop, source_box
 from lora_forge.dataset.captions import first_line
 from lora_forge.dataset.images import UnreadableImageError, pixels, read_image, read_mask
@@ -199,13 +199,13 @@ def _save_png(path: Path, image: Image.Image) -> None:
     def write(temporary: Path) -> None:
         image.save(temporary, format="PNG", compress_level=1)
 
-    atomic.write_atomically(path, write)
+    files.write_quickly(path, write)
 
 
 def _clear_unused(project: Project, manifest: Manifest) -> None:
     """Remove prepared copies that no photo uses any more; they can always be made again."""
     used = {name for entry in manifest.entries.values() for name in (entry.file, entry.mask_file)}
-    for path in project.prepared_dir.glob("*.png"):
+    for path in (*project.prepared_dir.glob("*.png"), *project.prepared_dir.glob(".*.png.*.tmp")):
         if path.name not in used:
             path.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lora_forge import atomic
 from lora_forge.dataset.images import IMAGE_SUFFIXES
-from lora_forge.dataset.naming import free_stem
+from lora_forge.dataset.naming import free_stem, taken_stems
 from lora_forge.dataset.project import Box, Project, caption_path
 from lora_forge.errors import DatasetError
 
@@ -71,7 +71,8 @@ def put_back(project: Project, entry: TrashEntry) -> Path:
     place = project.images_dir / entry.key
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        stem = place.stem if not place.exists() and not _has_sibling(place) else free_stem(place.parent, place.stem)
+        is_free = not place.exists() and not _has_sibling(place)
+        stem = place.stem if is_free else free_stem(taken_stems(place.parent), place.stem)
         target = place.with_name(stem + place.suffix)
         caption = caption_path(entry.image_path)
         mask = (entry.folder / "mask" / entry.image_path.name).with_suffix(".png")

@@ -22,7 +22,7 @@ AVIF = pytest.param("a.avif", marks=pytest.mark.skipif("AVIF" not in Image.SAVE,
 
 def corners(image: Image.Image) -> list[str]:
     """The names of the colours nearest to the four corners: top left, top right, bottom left, bottom right."""
-    names = {"red": RED, "green": GREEN, "blue": BLUE, "white": WHITE}
+    names = {"red": RED, "green": GREEN, "blue": BLUE, "white": WHITE, "black": (0, 0, 0)}
     w, h = image.width - 3, image.height - 3
     seen = [image.getpixel(place) for place in ((2, 2), (w, 2), (2, h), (w, h))]
     return [min(names, key=lambda n: sum((a - b) ** 2 for a, b in zip(names[n], pixel, strict=True))) for pixel in seen]

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_forge import atomic
-from lora_forge.dataset import trash
+from lora_forge.dataset import files, trash
 from lora_forge.dataset.importing import ImportReport, import_source
 from lora_forge.dataset.naming import parse_kohya, safe_stem
 from lora_forge.dataset.project import Group, Project
@@ -280,7 +279,7 @@ def test_a_full_disk_ends_the_import_in_words(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic, "write_atomically", full)
+    monkeypatch.setattr(files, "write_quickly", full)
     with pytest.raises(DatasetError, match=r"a\.png can't be copied.*No space left.*Free some space"):
         bring(source, project)
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lora_forge import atomic
 from lora_forge.config import TrainConfig
-from lora_forge.dataset import trash
+from lora_forge.dataset import files, trash
 from lora_forge.dataset.prepare import PreparedSet, PrepareSettings, load_mask, load_pixels, load_prepared, prepare
 from lora_forge.dataset.project import Group, Project
 from lora_forge.errors import DatasetError
@@ -338,7 +337,7 @@ def test_a_full_disk_is_said_in_words(filled: Project, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic, "write_atomically", full)
+    monkeypatch.setattr(files, "write_quickly", full)
     with pytest.raises(DatasetError, match=r"No space left.*Free some space"):
         run(filled)
 
