@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,7 @@ OPTIONAL = {
     "lion-pytorch": "optimizer=lion",
     "schedulefree": "optimizer=schedule_free",
 }
+PIP = f"{sys.executable} -m pip install"
 LEAST_FREE_BYTES = 5_000_000_000
 
 
@@ -76,7 +78,7 @@ def _version(name: str) -> str | None:
 
 def _needed(name: str) -> Finding:
     version = _version(name)
-    remedy = f"pip install {name}, or start through standalone.py, which installs it beside itself."
+    remedy = f"{PIP} {name}, or start through standalone.py, which installs it beside itself."
     if version is None:
         return Finding("Program", name, State.BAD, "is not installed", remedy)
     try:
@@ -90,7 +92,7 @@ def _needed(name: str) -> Finding:
 def _optional(name: str, use: str) -> Finding:
     version = _version(name)
     if version is None:
-        return Finding("Optional", name, State.OPTIONAL, f"not installed: {use}", f"pip install {name}")
+        return Finding("Optional", name, State.OPTIONAL, f"not installed: {use}", f"{PIP} {name}")
     return Finding("Optional", name, State.GOOD, f"{version}: {use}")
 
 
@@ -126,7 +128,7 @@ def _image_formats() -> Iterator[Finding]:
 
     for name, is_there in (("WebP", features.check("webp")), ("AVIF", _reads_avif())):
         text = "photos can be read" if is_there else "photos can't be read"
-        remedy = "" if is_there else "pip install -U pillow" if name == "WebP" else "pip install pillow-avif-plugin"
+        remedy = "" if is_there else f"{PIP} -U pillow" if name == "WebP" else f"{PIP} pillow-avif-plugin"
         yield Finding("Photos", name, State.GOOD if is_there else State.OPTIONAL, text, remedy)
 
 
