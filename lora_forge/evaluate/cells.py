@@ -24,9 +24,7 @@ class CellStore:
     The base is told by name, family and prediction type: a file that was replaced under its own name is not noticed.
     """
 
-    def __init__(
-        self, folder: Path | None, base: BaseInfo, plan: GridPlan, files: Mapping[int, Path]
-    ) -> None:
+    def __init__(self, folder: Path | None, base: BaseInfo, plan: GridPlan, files: Mapping[int, Path]) -> None:
         self._folder = folder
         self._base = [base.name, base.family.value, base.prediction_type, base.zero_terminal_snr]
         self._plan = plan

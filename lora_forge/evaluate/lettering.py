@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Union
 
 from PIL import Image, ImageDraw, ImageFont
 
-Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour = tuple[int, int, int]
 
 _LAST_LATIN = 0x24F

@@ -147,7 +147,8 @@ def _cell_size(grid: Grid, cell_px: int | None) -> tuple[int, int]:
     longest = max(width, height)
     if cell_px is None:
         cell_px = longest * max(1, 128 // longest)
-        cell_px = max(96, min(cell_px, round(_WIDEST_PX / (len(grid.plan.epochs) + 1))))
+        cells_wide = len(grid.plan.epochs) * (1 + 6 / 128) + (92 + 18) / 128  # gaps and margins, see _width
+        cell_px = max(96, min(cell_px, int(_WIDEST_PX / cells_wide)))
     return max(1, round(width * cell_px / longest)), max(1, round(height * cell_px / longest))
 
 

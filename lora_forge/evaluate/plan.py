@@ -29,9 +29,9 @@ def parse_range(text: str) -> tuple[int, ...]:
     """
     numbers: set[int] = set()
     for part in _parts(text, "epochs", "1-10 or 1,3,5-7"):
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         try:
-            least, most = int(first), int(last or first)
+            least, most = int(first), int(last if dash else first)
         except ValueError:
             least, most = 1, 0
         if not 1 <= least <= most <= 999_999:
@@ -62,10 +62,10 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     return tuple(float(value) for value in sorted(values))
 
 
-def _parts(text: str, what: str, example: str) -> list[str]:
+def _parts(text: str, axis: str, example: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise ConfigError("{what} can't be {text!r}.", "Write {example}.", what=what, text=text, example=example)
+        raise ConfigError("{axis} can't be {text!r}.", "Write {example}.", axis=axis, text=text, example=example)
     return parts
 
 
@@ -73,8 +73,8 @@ def _parts(text: str, what: str, example: str) -> list[str]:
 class GridPlan:
     """A grid of pictures: epochs across, strengths down, ``seeds`` in every cell.
 
-    ``prompt`` holds ``<lora:NAME-NUM:STRENGTH>``, where NUM and STRENGTH are meant literally and NAME is the LoRA's name
-    (or literally NAME, see :meth:`named`). ``width`` and ``height`` are in pixels.
+    ``prompt`` holds ``<lora:NAME-NUM:STRENGTH>``, where NUM and STRENGTH are meant literally and NAME is the LoRA's
+    name (or literally NAME, see :meth:`named`). ``width`` and ``height`` are in pixels.
 
     Raises:
         ConfigError: a place is missing, an axis is empty or out of range; all problems at once.

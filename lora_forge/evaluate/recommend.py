@@ -103,7 +103,9 @@ def _sentence(
     obedience = f" and {_percent(score.obedience)} obedient to the prompt" if score.obedience else ""
     facts = f"{likeness}{obedience} ({_pictures(score.identity.count)})"
     if not is_healthy:
-        return f"No cell is fit to keep: even in {_name(kept)}, {facts}, most pictures are broken; train less or slower."
+        return (
+            f"No cell is fit to keep: even in {_name(kept)}, {facts}, most pictures are broken; train less or slower."
+        )
     if not is_usable:
         return f"No cell is good yet: the best, {_name(kept)}, is only {facts}."
     if runner_up is None:

@@ -220,9 +220,7 @@ def _stack(rows: Sequence[Conditioning]) -> Conditioning:
     return Conditioning(torch.cat([row.hidden for row in rows]), torch.cat(pooled) if pooled else None)
 
 
-def _sample(
-    model: BorrowedModel, batch: Sequence[Order], wanted: Conditioning, unwanted: Conditioning
-) -> list[Image]:
+def _sample(model: BorrowedModel, batch: Sequence[Order], wanted: Conditioning, unwanted: Conditioning) -> list[Image]:
     asked = batch[0].request
     seeds = [order.request.seed for order in batch]
     return sample(model, wanted, unwanted, asked.width, asked.height, asked.steps, asked.guidance, seeds, asked.sampler)

@@ -29,7 +29,7 @@ def host(base_path: Path) -> StandaloneHost:
 
 @pytest.fixture(scope="session")
 def lora_dir(base_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """one.safetensors and two.safetensors of one layout (UNet and text), unet.safetensors in a subfolder (UNet alone)."""
+    """one and two, of one layout (UNet and text); unet, in a subfolder (UNet alone)."""
     folder = tmp_path_factory.mktemp("loras")
     (folder / "sub").mkdir()
     save_lora(folder / "one.safetensors", random_lora(base_path, 1), {})
