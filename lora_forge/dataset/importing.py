@@ -39,10 +39,12 @@ PRIOR_GROUP = "prior"
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did. ``imported``: the copies' paths. ``skipped``: everything else that was there, and why."""
+    """What an import did. ``imported``: the copies' paths. ``skipped``: everything else that was there, and why;
+    ``present``: those photos of the project that some of the skipped ones are already."""
 
     imported: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    present: tuple[Path, ...] = ()
 
 
 def import_source(source: Path, project: Project, emit: Emit, *, is_prior: bool = False) -> ImportReport:
@@ -70,7 +72,7 @@ def import_source(source: Path, project: Project, emit: Emit, *, is_prior: bool 
             importer.take(candidate)
             stage.advance()
         importer.finish()
-        report = ImportReport(tuple(importer.imported), tuple(found.skipped))
+        report = ImportReport(tuple(importer.imported), tuple(found.skipped), tuple(importer.present))
         stage.finish(f"{len(report.imported)} photos imported, {len(report.skipped)} files left out.")
     return report
 
@@ -102,10 +104,11 @@ def _open_source(source: Path, project: Project) -> Iterator[Found]:
 
 
 class _Importer:
-    """Takes candidates one by one; what it did is in ``imported`` and ``found.skipped``."""
+    """Takes candidates one by one; what it did is in ``imported``, ``present`` and ``found.skipped``."""
 
     def __init__(self, project: Project, found: Found, is_prior: bool, scratch: Path, emit: Emit) -> None:
         self.imported: list[Path] = []
+        self.present: list[Path] = []
         self._project, self._found, self._is_prior, self._scratch = project, found, is_prior, scratch
         self._emit, self._depth = emit, common_depth(found)
         self._present = _Present(project)
@@ -118,6 +121,7 @@ class _Importer:
             local = candidate.image.fetch(self._scratch)
             twin = self._present.find(local)
             if twin is not None:
+                self.present.append(twin)
                 reason = self._take_caption_only(candidate, twin)
                 self._found.skipped.append(Skipped(candidate.image.name, reason))  # no warning: nothing is wrong
             else:

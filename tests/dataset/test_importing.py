@@ -68,6 +68,7 @@ def test_importing_twice_changes_nothing(source: Path, project: Project, paint: 
     before = snapshot(project.root)
     report = bring(source, project, events)
     assert report.imported == ()
+    assert set(report.present) == {photo.path for photo in project.photos()}
     assert reasons(report) == {
         "a.png": "already in the project as photos/a.png",
         "10_ohwx/b.png": "already in the project as ohwx/b.png",
