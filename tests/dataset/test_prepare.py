@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,25 @@ def test_an_unreadable_photo_is_tried_again(filled: Project, paint: Paint):
     with pytest.raises(DatasetError, match=r"bad\.png"):
         load_prepared(filled)
     assert len(run(filled).images) == 4
+
+
+def test_a_photo_whose_reader_was_missing_is_read_once_it_is_there(filled: Project, monkeypatch: pytest.MonkeyPatch):
+    (filled.images_dir / "photos" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert [s.name for s in run(filled).skipped] == ["photos/a.heic"]
+
+    class Reader:
+        @staticmethod
+        def open_heif(stream: object) -> type[Reader]:
+            return Reader
+
+        @staticmethod
+        def to_pillow() -> Image.Image:
+            return Image.new("RGB", (64, 64), (1, 2, 3))
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", Reader)
+    made = run(filled)
+    assert (len(made.images), made.skipped) == (4, ())
 
 
 def test_no_usable_photo_is_an_error(project: Project, paint: Paint):
