@@ -75,6 +75,7 @@ class Network:
             TrainingError: nothing to adapt, text encoders asked for that the host does not lend, or adapters of
                 somebody else on the model.
         """
+        _refuse_adapted(model)
         seed = config.seed if seed is None else seed
         sites = {root: list(found) for root, found in _training_sites(model, config)}
         if not any(sites.values()):
@@ -95,6 +96,7 @@ class Network:
                 family, most likely).
             TrainingError: adapters of somebody else are on the model.
         """
+        _refuse_adapted(model)
         network = cls._put_on(model, _file_sites(model, weights), Dropout(0, 0.0), is_trained)
         try:
             network.load_weights(weights, strength)
@@ -294,13 +296,17 @@ def _parameters(adapters: Iterable[Adapter]) -> list[NamedParameter]:
     return found
 
 
+def _refuse_adapted(model: BorrowedModel) -> None:
+    for root in (model.unet, *(tower.module for tower in model.text_towers)):
+        if hasattr(root, "peft_config"):
+            raise TrainingError(
+                "{kind} already carries adapters.", "Take the other network off first.", kind=type(root).__name__
+            )
+
+
 @contextlib.contextmanager
 def _restored(root: nn.Module) -> Iterator[None]:
     """On leaving, ``root`` has the very children, attributes and gradient flags it had on entering."""
-    if hasattr(root, "peft_config"):
-        raise TrainingError(
-            "{kind} already carries adapters.", "Take the other network off first.", kind=type(root).__name__
-        )
     children = [(parent, name, child) for parent in root.modules() for name, child in parent.named_children()]
     attributes: dict[str, Any] = dict(vars(root))
     flags = [(parameter, parameter.requires_grad) for parameter in root.parameters()]
