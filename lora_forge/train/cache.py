@@ -110,7 +110,7 @@ class CachedText:
         if saved is not None:
             return _from_tensors(saved, self._model.device)
         with torch.no_grad():
-            made = encode(self._model, [caption], self._clip_skip)
+            made = _for_autograd(encode(self._model, [caption], self._clip_skip))
         if key:
             tensors = {"hidden": made.hidden, **({} if made.pooled is None else {"pooled": made.pooled})}
             self._cache.save(key, tensors)
@@ -145,6 +145,14 @@ class LiveText:
 
     def warm(self, captions: Sequence[str]) -> None:
         """Nothing can be done ahead."""
+
+
+def _for_autograd(conditioning: Conditioning) -> Conditioning:
+    """A host that encodes text itself may do so in inference mode; a copy is an ordinary tensor again."""
+    if not conditioning.hidden.is_inference():
+        return conditioning
+    pooled = conditioning.pooled
+    return Conditioning(conditioning.hidden.clone(), None if pooled is None else pooled.clone())
 
 
 def _size(conditioning: Conditioning) -> int:

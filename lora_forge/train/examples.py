@@ -70,7 +70,7 @@ class Examples:
         """What a step sees of these visits, which share a bucket."""
         seed = self._config.seed
         flips = [self._config.flip and draws.is_flipped(visit, seed) for visit in visits]
-        latents = torch.stack([self._side(visit.image, flip) for visit, flip in zip(visits, flips, strict=False)])
+        latents = torch.stack([self._side(visit.image, flip) for visit, flip in zip(visits, flips, strict=True)])
         timesteps = torch.tensor([draws.timestep(visit, seed) for visit in visits], device=latents.device)
         captions = [self.caption(visit) for visit in visits]
         indices = [visit.image for visit in visits]
@@ -165,7 +165,7 @@ class Examples:
         whole = torch.ones(like.shape[2:], device=like.device)
         sides = [
             (whole if mask is None else mask.flip(-1) if flip else mask)[None]
-            for mask, flip in zip(masks, flips, strict=False)
+            for mask, flip in zip(masks, flips, strict=True)
         ]
         return torch.stack(sides)
 

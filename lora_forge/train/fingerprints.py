@@ -16,20 +16,11 @@ from lora_forge.errors import TrainingError
 SAMPLES_PER_TENSOR = 64
 # What may differ between a run and its resumption: it moves the end, or what is shown and saved along the way.
 FREE_FIELDS = frozenset(
-    [
-        "schema_version",
-        "epochs",
-        "max_steps",
-        "device",
-        "gradient_checkpointing",
-        "save_every_epochs",
-        "state_every_steps",
-        "validation_photos",
-        "preview_every_steps",
-        "preview_prompts",
-        "preview_steps",
-        "preview_guidance",
-    ]
+    (
+        *("schema_version", "epochs", "max_steps", "save_every_epochs", "state_every_steps", "validation_photos"),
+        *("device", "precision", "gradient_checkpointing"),  # the base's own dtype is part of its fingerprint
+        *("preview_every_steps", "preview_prompts", "preview_steps", "preview_guidance"),
+    )
 )
 
 

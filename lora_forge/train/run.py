@@ -33,7 +33,7 @@ from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER,
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled
 from lora_forge.train.preview import prompts_of
-from lora_forge.train.saving import STATE_DIR, Keeper, RunPlace
+from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.state import PATTERN, RunState, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
@@ -205,7 +205,7 @@ class _Run:
         state: RunState | None,
         examples: Examples,
     ) -> RunPlace:
-        counted = [dataclasses.replace(image, repeats=n) for image, n in zip(images, plan.repeats, strict=False)]
+        counted = [dataclasses.replace(image, repeats=n) for image, n in zip(images, plan.repeats, strict=True)]
         return RunPlace(
             config=self.config,
             run_dir=self.run_dir,
@@ -222,6 +222,9 @@ class _Run:
         info, config = self.model.info, self.config
         if is_self_scheduled(config) and config.schedule != "constant":
             self.emit(Warned(f"The optimizer {config.optimizer} schedules itself: {config.schedule} is not used."))
+        used = PRECISIONS.get(self.model.dtype, str(self.model.dtype))
+        if config.precision not in ("auto", used):
+            self.emit(Warned(f"The checkpoint is lent in {used}: the run computes in that, not {config.precision}."))
         self.emit(
             RunStarted(
                 name=config.name,
@@ -229,7 +232,7 @@ class _Run:
                 prediction_type=info.prediction_type,
                 prediction_source=info.prediction_source,
                 device=str(self.model.device),
-                precision=str(self.model.dtype).removeprefix("torch."),
+                precision=used,
                 photos=len(plan.repeats),
                 steps_per_epoch=plan.steps_per_epoch,
                 total_steps=self.total,
@@ -253,7 +256,7 @@ def _take_up(
         for t in trained:
             t.parameter.copy_(state.weights[t.name])
         if stepper.ema is not None and state.ema is not None:
-            for average, saved in zip(stepper.ema.averages, state.ema, strict=False):
+            for average, saved in zip(stepper.ema.averages, state.ema, strict=True):
                 average.copy_(saved)
     optimizer.load_state_dict(state.optimizer)
     stepper.scaler.scale, stepper.scaler.calm_steps = state.scaler

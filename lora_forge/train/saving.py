@@ -27,7 +27,7 @@ from lora_forge.train.validation import Validation
 from lora_forge.train.weights import as_saved, check_finite
 
 STATE_DIR = "state"
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Keeper:
             total_steps=place.total_steps,
             started_at=place.started_at,
             saved_at=time.time(),
-            precision=_PRECISIONS.get(self.model.dtype, str(self.model.dtype)),
+            precision=PRECISIONS.get(self.model.dtype, str(self.model.dtype)),
             session=f"{int(place.started_at * 1000):x}",
         )
         return build_metadata(facts, path.stem)

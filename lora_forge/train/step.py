@@ -54,7 +54,8 @@ class Stepper:
         self._model, self._network, self._optimizer = model, network, optimizer
         self._examples, self._config = examples, config
         self._objective = Objective.of(config, model.info.prediction_type)
-        self._alphas_cumprod = model.alphas_cumprod.to(model.device)
+        # A copy, because a host may have made it in inference mode, where autograd can't follow.
+        self._alphas_cumprod = model.alphas_cumprod.to(model.device, copy=True)
         self._parameters = [t.parameter for t in trained]
         self.ema = Ema(self._parameters, config.ema_decay) if config.ema_decay else None
         self.scaler = LossScaler(is_on=model.dtype == torch.float16)

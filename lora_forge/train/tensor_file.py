@@ -25,7 +25,7 @@ class DamagedFileError(Exception):
 
 
 def save_tree(path: Path, tree: Any) -> None:
-    """Write ``tree`` (dicts, lists, tuples, tensors, numbers, text, None) atomically; tensors go to the CPU as they are.
+    """Write ``tree`` (dicts, lists, tuples, tensors, numbers, text, None) atomically; tensors as they are.
 
     Raises:
         TypeError: something else is in it.

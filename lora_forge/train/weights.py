@@ -52,5 +52,5 @@ def check_finite(trained: Sequence[Trained]) -> None:
 
 @torch.no_grad()
 def _copy(source: Sequence[Tensor], target: Sequence[Tensor]) -> None:
-    for parameter, values in zip(target, source, strict=False):
+    for parameter, values in zip(target, source, strict=True):
         parameter.copy_(values)

@@ -47,7 +47,7 @@ def test_every_epoch_visits_every_image_its_repeats(items, repeats, batch, accum
     assert all(len({items[v.image].bucket for v in b.visits}) == 1 for b in batches)
     assert all(1 <= len(b.visits) <= batch for b in batches)
     per_bucket = Counter()
-    for item, n in zip(items, plan.repeats, strict=False):
+    for item, n in zip(items, plan.repeats, strict=True):
         per_bucket[item.bucket] += n
     assert len(batches) == plan.batches_per_epoch == sum(math.ceil(n / batch) for n in per_bucket.values())
     assert len(steps) == plan.steps_per_epoch == math.ceil(len(batches) / accumulation)

@@ -21,15 +21,8 @@ def parameters(*gradients: list[float]) -> list[torch.Tensor]:
 
 def test_scale_halves_on_overflow_and_doubles_after_a_calm_stretch() -> None:
     scaler = LossScaler(True, scale=8.0, growth_interval=3)
-    for is_finite, scale in [
-        (False, 4.0),
-        (True, 4.0),
-        (True, 4.0),
-        (False, 2.0),
-        (True, 2.0),
-        (True, 2.0),
-        (True, 4.0),
-    ]:
+    history = [(False, 4), (True, 4), (True, 4), (False, 2), (True, 2), (True, 2), (True, 4)]
+    for is_finite, scale in history:
         scaler.update(is_finite)
         assert scaler.factor == scale
 
@@ -61,7 +54,7 @@ def test_clipping_agrees_with_torch() -> None:
     ours, theirs = parameters([1.0, 2.0], [-3.0]), parameters([1.0, 2.0], [-3.0])
     rescale_gradients(ours, gradient_norm(ours).item(), 1.0, 0.5)
     torch.nn.utils.clip_grad_norm_(theirs, 0.5)
-    for one, other in zip(ours, theirs, strict=False):
+    for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad)
 
 

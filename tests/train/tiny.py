@@ -90,7 +90,7 @@ def config(**changes: Any) -> TrainConfig:
         "alpha": 2.0,
         "learning_rate": 1e-2,
         "state_every_steps": 0,
-        "validation_photos": 2,
+        "validation_photos": 0,
         "preview_steps": 2,
     }
     return TrainConfig(**{**values, **changes})
