@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -23,30 +22,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from meter import Measured, watch
+from meter import KOHYA_STEP, NO_STEPS, OURS_STEP, Measured, clean_environment, gigabytes, watch
 from photos import write_photos
+
+from lora_forge.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKENIZER = ROOT / "lora_forge" / "model" / "tokenizer"
 RANK, ALPHA, RESOLUTION_PX, RATE = 16, 8, 256, 1e-4
-OURS_STEP = r'"event": ?"StepDone"[^}]*?"step": ?(\d+)'
-KOHYA_STEP = r"steps:[^\r\n]*?\| ?(\d+)/\d+ \["
-
-
-def environment(threads: int) -> dict[str, str]:
-    """No hub, no buffering, so many threads."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    number = str(threads)
-    return {
-        **kept,
-        "OMP_NUM_THREADS": number,
-        "MKL_NUM_THREADS": number,
-        "OPENBLAS_NUM_THREADS": number,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
 
 
 def tokenizer_folder(cache: Path) -> None:
@@ -98,30 +81,39 @@ def kohya_command(arguments: argparse.Namespace, work: Path, out: Path) -> list[
     return [str(arguments.kohya_python), "train_network.py", *pairs, *flags]
 
 
+def ours_config(steps: int) -> TrainConfig:
+    """The same training in our words; nothing comes from a preset."""
+    return TrainConfig(
+        rank=RANK,
+        alpha=ALPHA,
+        resolution_px=RESOLUTION_PX,
+        bucket_min_px=RESOLUTION_PX,
+        bucket_max_px=RESOLUTION_PX,
+        learning_rate=RATE,
+        schedule="constant",
+        shuffle_tags=False,
+        precision="bf16",
+        device="cpu",
+        max_steps=steps,
+        validation_photos=0,
+    )
+
+
 def ours_command(arguments: argparse.Namespace, work: Path, out: Path) -> list[str]:
     """The same training with our command line."""
-    settings = {
-        "rank": RANK,
-        "alpha": ALPHA,
-        "resolution_px": RESOLUTION_PX,
-        "learning_rate": RATE,
-        "schedule": "constant",
-        "precision": "bf16",
-        "device": "cpu",
-        "max_steps": arguments.steps,
-        "validation_photos": 0,
-    }
-    pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    paths = ["--project", str(work / "project"), "--base", str(arguments.base.resolve()), "--out", str(out)]
-    return [sys.executable, "-m", "lora_forge", "train", *paths, "--name", "beside", *pairs, "--json"]
+    paths = {"project": work / "project", "base": arguments.base.resolve(), "out": out, "config": work / "config.json"}
+    pairs = [part for key, value in paths.items() for part in (f"--{key}", str(value))]
+    return [sys.executable, "-m", "lora_forge", "train", *pairs, "--name", out.name, "--json"]
 
 
 def prepare_ours(work: Path) -> Measured:
     """``import`` and ``prepare`` as one measured shell line."""
     program = f"{sys.executable} -m lora_forge"
     photos, project = work / "photos", work / "project"
-    line = f"{program} import {photos} --project {project} && {program} prepare --project {project} --resolution {RESOLUTION_PX}"
-    return watch("import + prepare", ["sh", "-c", line], "(?!)(0)", environment=environment(1), log=work / "prepare.log", cwd=ROOT)
+    prepare = f"prepare --project {project} --resolution {RESOLUTION_PX}"
+    line = f"{program} import {photos} --project {project} && {program} {prepare}"
+    log = work / "prepare.log"
+    return watch("import + prepare", ["sh", "-c", line], NO_STEPS, environment=clean_environment(1), log=log, cwd=ROOT)
 
 
 def kohya_version(folder: Path) -> str:
@@ -129,10 +121,6 @@ def kohya_version(folder: Path) -> str:
         ["git", "-C", str(folder), "log", "-1", "--format=%h (%cs)"], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() or "unknown version"
-
-
-def gigabytes(number: float) -> str:
-    return f"{number / 1e9:.2f} GB"
 
 
 def rows(runs: Sequence[Measured]) -> list[tuple[str, str, float]]:
@@ -178,6 +166,7 @@ def parse_arguments() -> argparse.Namespace:
 def run_rounds(arguments: argparse.Namespace, work: Path) -> dict[str, list[Measured]]:
     """Both programs by turns; stops with the tail of the log when one fails."""
     write_photos(work / "photos", arguments.photos)
+    ours_config(arguments.steps).save(work / "config.json")
     shutil.copytree(work / "photos", work / "kohya_photos" / "10_ohwx")
     tokenizer_folder(work / "tokenizer")
     runs: dict[str, list[Measured]] = {"ours": [], "kohya": []}
@@ -205,7 +194,7 @@ def run_once(arguments: argparse.Namespace, work: Path, program: str, turn: int)
         program,
         (ours_command if is_ours else kohya_command)(arguments, work, out),
         OURS_STEP if is_ours else KOHYA_STEP,
-        environment=environment(1),
+        environment=clean_environment(1),
         log=work / f"{program}_{turn}.log",
         cwd=ROOT if is_ours else arguments.kohya,
     )
@@ -231,7 +220,8 @@ def main() -> int:
         work.mkdir(parents=True, exist_ok=True)
         runs = run_rounds(arguments, work)
     if runs["ours"] and runs["kohya"]:
-        print(f"\nkohya sd-scripts {kohya_version(arguments.kohya)}, {arguments.rounds} rounds of {arguments.steps} steps\n")
+        version = kohya_version(arguments.kohya)
+        print(f"\nkohya sd-scripts {version}, {arguments.rounds} rounds of {arguments.steps} steps\n")
         print(table(runs["ours"], runs["kohya"]))
     if arguments.raw:
         arguments.raw.write_text(json.dumps({k: [asdict(run) for run in v] for k, v in runs.items()}, indent=1))

@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OURS_STEP = r'"event": ?"StepDone"[^}]*?"step": ?(\d+)'
+KOHYA_STEP = r"steps:[^\r\n]*?\| ?(\d+)/\d+ \["
+NO_STEPS = "(?!)(0)"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,6 +60,27 @@ class Measured:
     def first_step(self) -> Mark:
         """When the first step was done."""
         return self.steps[0]
+
+
+def clean_environment(threads: int) -> dict[str, str]:
+    """This process's, with no hub, no buffering, so many threads."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    number = str(threads)
+    return {
+        **kept,
+        "OMP_NUM_THREADS": number,
+        "MKL_NUM_THREADS": number,
+        "OPENBLAS_NUM_THREADS": number,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def gigabytes(number: float) -> str:
+    """Bytes for people."""
+    return f"{number / 1e9:.2f} GB"
 
 
 def cpu_seconds(pid: int) -> float:

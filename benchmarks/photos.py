@@ -6,6 +6,7 @@ Nothing is downloaded. A crop is a square of 60-100 % of the shorter side, at a 
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import skimage.data
@@ -23,11 +24,14 @@ TAGS = {
 }
 
 
+def _file(name: str) -> Path:
+    folder = Path(skimage.data.__file__).parent
+    return folder / {"motorcycle": "motorcycle_left.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
+
+
 def photograph(name: str) -> Image.Image:
     """One whole photograph as RGB."""
-    folder = Path(skimage.data.__file__).parent
-    file = {"motorcycle": "motorcycle_left.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
-    with Image.open(folder / file) as image:
+    with Image.open(_file(name)) as image:
         return image.convert("RGB")
 
 
@@ -48,5 +52,18 @@ def write_photos(folder: Path, count: int) -> tuple[Path, ...]:
         path = folder / f"{name}_{number:02d}.png"
         square_crop(photograph(name), number).save(path)
         path.with_suffix(".txt").write_text(f"{TRIGGER}, {TAGS[name]}", encoding="utf-8")
+        paths.append(path)
+    return tuple(paths)
+
+
+def copy_photographs(folder: Path) -> tuple[Path, ...]:
+    """The files themselves, whole, in their own formats and shapes, with captions; one under a name with Chinese."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in NAMES:
+        source = _file(name)
+        path = folder / ("咖啡 杯" + source.suffix if name == "coffee" else source.name)
+        shutil.copy(source, path)
+        path.with_suffix(".txt").write_text(TAGS[name], encoding="utf-8")
         paths.append(path)
     return tuple(paths)
