@@ -260,7 +260,9 @@ def test_sources_that_can_not_be_imported(source: Path, project: Project, paint:
 def test_a_source_that_holds_the_project_leaves_it_out(folder: Path, project: Project, paint: Paint):
     paint(project.images_dir / "photos" / "inside.png", seed=1)
     paint(folder / "outside.png", seed=2)
-    assert [path.name for path in bring(folder, project).imported] == ["outside.png"]
+    paint(project.prepared_dir / "copy.png", seed=3)
+    report = bring(folder, project)
+    assert ([path.name for path in report.imported], report.skipped) == (["outside.png"], ())
 
 
 def test_another_project_gives_its_photos_alone(folder: Path, project: Project, paint: Paint):
