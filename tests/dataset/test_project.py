@@ -165,6 +165,15 @@ def test_a_taken_place_is_not_overwritten(project: Project, paint: Paint):
     }
 
 
+def test_a_caption_written_meanwhile_is_kept_and_the_old_one_stays_in_the_trash(project: Project, paint: Paint):
+    path = with_one_photo(project, paint)
+    entry = trash.take_out(project, path)
+    path.with_suffix(".txt").write_text("meanwhile", encoding="utf-8")
+    trash.put_back(project, entry)
+    assert project.photos()[0].caption == "meanwhile"
+    assert (entry.folder / "图 1.txt").read_text("utf-8") == "a, b"
+
+
 def test_a_caption_two_pictures_share_stays_with_the_other(project: Project, paint: Paint):
     first = paint(project.images_dir / "photos" / "a.jpg")
     paint(project.images_dir / "photos" / "a.png", caption="shared")
