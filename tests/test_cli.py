@@ -178,11 +178,7 @@ def test_a_terminal_gets_live_lines_and_a_log_gets_few() -> None:
 
 def test_numbers_are_written_as_people_read_them() -> None:
     assert [duration(seconds) for seconds in (0, 59.6, 187, 7500)] == ["0 s", "1:00", "3:07", "2:05:00"]
-    assert [size(count) for count in (999, 1500, 18_400_000, 6_940_000_000)] == [
-        "999 bytes",
-        "1.5 kB",
-        "18 MB",
-        "6.9 GB",
-    ]
+    sizes = [size(count) for count in (999, 1500, 18_400_000, 6_940_000_000)]
+    assert sizes == ["999 bytes", "1.5 kB", "18 MB", "6.9 GB"]
     assert bar(12, 24) == "[" + "#" * 12 + "." * 12 + "]"
     assert bar(3, 0) == "[" + "." * 24 + "]"

@@ -1,0 +1,174 @@
+"""``standalone.py`` as a person meets it: copied into an empty folder and run by the Python at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ["standalone.py", "pyproject.toml", *(path.name for path in ROOT.glob("requirements-*.txt"))]
+# A loopback port that nothing listens on: what a machine without a network looks like to pip.
+CLOSED = "http://127.0.0.1:9/simple"
+
+
+@pytest.fixture(scope="module")
+def made_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment to copy: making one takes longer than all that is tested in it."""
+    place = tmp_path_factory.mktemp("venv") / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, capture_output=True)
+    return place
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The program's folder with a space and a Chinese name, before anything is installed."""
+    place = tmp_path / "我的 forge"
+    place.mkdir()
+    for name in FILES:
+        shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def start(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run it away from its folder, with pip's own settings of this machine switched off."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "TORCH_INDEX", "INDEX_"))}
+    clean.update({"PIP_CONFIG_FILE": os.devnull, "PYTHONUTF8": "1", **env})
+    command = [sys.executable, str(folder / "standalone.py"), *words]
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=False, cwd=folder.parent, env=clean, timeout=300
+    )
+
+
+def stand_in(folder: Path, **stamp: str) -> Path:
+    """A ``.venv`` whose Python is this one, stamped as holding ``stamp``."""
+    scripts = folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
+    scripts.mkdir(parents=True)
+    python = scripts / ("python.exe" if os.name == "nt" else "python")
+    python.symlink_to(sys.executable)
+    (folder / ".venv" / "lora-forge.json").write_text(json.dumps(stamp), encoding="utf-8")
+    return python
+
+
+def test_help_needs_nothing(folder: Path) -> None:
+    done = start(folder, "--help")
+    assert done.returncode == 0
+    assert all(f"\n  {verb} " in done.stdout for verb in ("demo", "ui", "test"))
+    assert not (folder / ".venv").exists()
+
+
+def test_no_verb_and_a_wrong_verb_are_wrong_usage(folder: Path) -> None:
+    assert start(folder).returncode == 2
+    done = start(folder, "train")
+    assert done.returncode == 2
+    assert "it is one of demo, ui, test" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"PIP_INDEX_URL": CLOSED}, "the package index can't be reached"),
+        ({"TORCH_INDEX_URL": CLOSED}, "the package index can't be reached"),
+        ({"PIP_NO_INDEX": "1"}, "the package index has no build of torch"),
+    ],
+)
+def test_no_network_is_one_sentence(folder: Path, made_venv: Path, env: dict[str, str], words: str) -> None:
+    shutil.copytree(made_venv, folder / ".venv", symlinks=True)
+    done = start(folder, "demo", **env)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert words in last
+    assert "Traceback" not in done.stderr
+    assert "ERROR" not in done.stderr  # pip's own words stay in the log
+    assert (folder / ".venv" / "install.log").read_text(encoding="utf-8", errors="replace")
+    assert not (folder / ".venv" / "lora-forge.json").exists()  # nothing is in, so nothing is claimed
+
+
+def test_what_is_installed_starts_at_once_and_passes_options_on(folder: Path) -> None:
+    stamp = _current_stamp(folder, "torch", "core")
+    stand_in(folder, **stamp)
+    (folder.parent / "lora_forge").mkdir()
+    (folder.parent / "lora_forge" / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(7)")
+    done = start(folder, "demo", "--out", "a b", PYTHONPATH=str(folder.parent), PIP_INDEX_URL=CLOSED)
+    assert (done.returncode, done.stdout) == (7, "['demo', '--out', 'a b']\n")
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_changed_requirement_is_installed_again_and_the_stamp_tells_the_truth(folder: Path) -> None:
+    stamp = _current_stamp(folder, "torch", "core")
+    stand_in(folder, **stamp)
+    with (folder / "requirements-core.txt").open("a") as file:
+        file.write("a-package-of-tomorrow\n")
+    done = start(folder, "demo", PIP_INDEX_URL=CLOSED)
+    assert done.returncode == 1
+    assert "diffusers, peft, transformers" in done.stderr
+    left = json.loads((folder / ".venv" / "lora-forge.json").read_text())
+    assert set(left) == {"torch", "package"}
+
+
+@pytest.mark.slow
+def test_an_environment_that_was_cut_off_is_made_anew(folder: Path) -> None:
+    (folder / ".venv" / "half").mkdir(parents=True)
+    done = start(folder, "demo", PIP_INDEX_URL=CLOSED)
+    assert "Making the environment" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: the package index can't be reached")
+    assert not (folder / ".venv" / "half").exists()
+
+
+def test_tools_settings_do_not_ask_for_a_new_install(folder: Path) -> None:
+    before = _current_stamp(folder)
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    (folder / "pyproject.toml").write_text(text.replace("line-length = 120", "line-length = 100"), encoding="utf-8")
+    assert _current_stamp(folder) == before
+    (folder / "pyproject.toml").write_text(text.replace('"lora_forge.cli:main"', '"x:y"'), encoding="utf-8")
+    assert _current_stamp(folder) != before
+
+
+def _current_stamp(folder: Path, *parts: str) -> dict[str, str]:
+    names = [*parts, "package"]
+    code = f"import standalone, json; print(json.dumps({{name: standalone.wanted(name) for name in {names!r}}}))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    return dict(json.loads(made.stdout))
+
+
+def _old_pythons() -> list[str]:
+    names = ["python3.6", "python3.7", "python3.8", "python3.9"]
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(name) for name in names]
+    return [path for path in found if path] + [str(path) for path in root.glob("3.[6-9].*/bin/python")]
+
+
+def test_an_old_python_gets_a_sentence(folder: Path) -> None:
+    old = _old_pythons()
+    if not old:
+        pytest.skip("no Python older than 3.10 on this machine")
+    for python in old:
+        done = subprocess.run(
+            [python, "standalone.py", "demo"], capture_output=True, text=True, check=False, cwd=folder
+        )
+        if "pyenv:" in done.stderr:  # a shim with nothing behind it
+            continue
+        assert done.returncode == 1
+        assert "needs Python 3.10 or newer, this is 3." in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_index_host_is_named_in_any_of_our_files() -> None:
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=False, cwd=ROOT).stdout.split(
+        "\n"
+    )
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org"]
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in (".py", ".toml", ".txt", ".md", ".json", ".sh", "") and path.is_file() and name != "LICENSE":
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert not any(host in text for host in hosts), name
