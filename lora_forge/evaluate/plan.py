@@ -100,7 +100,7 @@ class GridPlan:
     @property
     def name(self) -> str:
         """The LoRA's name as the prompt has it."""
-        return _PLACE.findall(self.prompt)[0]
+        return str(_PLACE.findall(self.prompt)[0])
 
     def named(self, name: str) -> GridPlan:
         """The plan for one LoRA: a literal ``NAME`` in the prompt's tag becomes ``name``.

@@ -29,7 +29,7 @@ class FileInfo(BaseInfo):
 
     _read_sha256: Callable[[], str] | None = None
 
-    @property  # type: ignore[override]
+    @property
     def sha256(self) -> str:
         """Of the whole file, lower-case hex."""
         if self._read_sha256 is not None:

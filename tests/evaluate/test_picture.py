@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageFont
@@ -116,7 +117,7 @@ def test_the_file_carries_plan_and_infotext(tmp_path: Path) -> None:
     assert events == [GridSaved(tmp_path / "out" / "grid.png", 3, 3)]
     with Image.open(tmp_path / "out" / "grid.png") as picture:
         assert picture.format == "PNG"
-        plan = json.loads(picture.info[PLAN_KEY])
+        plan: dict[str, Any] = json.loads(picture.info[PLAN_KEY])
         assert GridPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.items()}) == grid.plan
         assert picture.info["parameters"] == grid.plan.infotext()
 

@@ -20,6 +20,7 @@ from lora_forge.host.standalone import StandaloneHost
 from lora_forge.lora_file.hashes import base_legacy_hash
 from lora_forge.lora_file.weights import combine
 from lora_forge.lora_file.writer import load_lora
+from lora_forge.model.read import Checkpoint, read_checkpoint
 from lora_forge.model.sampling import sample
 from lora_forge.model.text import encode
 from lora_forge.ports import BorrowedModel, PictureRequest
@@ -94,8 +95,12 @@ def test_overrides_take_the_place_of_what_the_file_says(base_path: Path) -> None
 
 def test_the_file_is_read_once_and_not_before_it_is_lent(base_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
-    real = standalone.read_checkpoint
-    monkeypatch.setattr(standalone, "read_checkpoint", lambda path, dtype: reads.append(path) or real(path, dtype))
+
+    def read(path: Path, dtype: torch.dtype) -> Checkpoint:
+        reads.append(path)
+        return read_checkpoint(path, dtype)
+
+    monkeypatch.setattr(standalone, "read_checkpoint", read)
     host = StandaloneHost(base_path, device="cpu")
     assert reads == []
     with host.borrow() as first:
@@ -170,11 +175,10 @@ def test_neighbours_that_differ_in_prompt_and_seed_alone_are_one_batch(
     host: StandaloneHost, lora_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[list[int]] = []
-    real = drawing.sample
 
     def spy(*args: Any) -> list[Image]:
         batches.append(args[7])
-        return real(*args)
+        return sample(*args)
 
     monkeypatch.setattr(drawing, "sample", spy)
     small = StandaloneHost(host._base_path, device="cpu", most_pictures=3)
@@ -199,10 +203,17 @@ def test_adapters_are_moved_as_little_as_possible(
     host: StandaloneHost, lora_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    real_new, real_load, real_read = Network.from_weights, Network.load_weights, drawing.load_lora
-    monkeypatch.setattr(Network, "from_weights", lambda *a: calls.append("inject") or real_new(*a))
-    monkeypatch.setattr(Network, "load_weights", lambda self, *a: calls.append("copy") or real_load(self, *a))
-    monkeypatch.setattr(drawing, "load_lora", lambda path: calls.append(path.stem) or real_read(path))
+
+    def spy(name: str, real: Any) -> Any:
+        def called(*args: Any) -> Any:
+            calls.append(name or args[0].stem)
+            return real(*args)
+
+        return called
+
+    monkeypatch.setattr(Network, "from_weights", spy("inject", Network.from_weights))
+    monkeypatch.setattr(Network, "load_weights", spy("copy", Network.load_weights))
+    monkeypatch.setattr(drawing, "load_lora", spy("", load_lora))
     prompts = ["x <lora:one:1>", "x <lora:one:0.5>", "x", "x <lora:one:1>", "x <lora:two:1>", "x <lora:unet:1>"]
     list(host.draw([ask(prompt, steps=1) for prompt in prompts], [lora_dir]))
     assert calls == ["one", "inject", "copy", "two", "copy", "unet", "inject", "copy"]
