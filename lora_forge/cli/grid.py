@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lora_forge.cli.base import is_toyworld
 from lora_forge.cli.console import Console
 from lora_forge.config import Family
 from lora_forge.errors import ConfigError
@@ -16,6 +17,7 @@ from lora_forge.host.standalone import StandaloneHost
 from lora_forge.model.read import read_facts
 
 _SIDE_PX = {Family.SD1: 512, Family.SD2: 768, Family.SDXL: 1024}
+_TOY_SIDE_PX = 64
 
 
 def run(args: Namespace, console: Console) -> int:
@@ -24,7 +26,7 @@ def run(args: Namespace, console: Console) -> int:
         raise ConfigError(
             "The picture {out} must be a .png.", "Write --out {stem}.png.", out=args.out, stem=args.out.stem
         )
-    side = _SIDE_PX[read_facts(args.base).family]
+    side = _TOY_SIDE_PX if is_toyworld(args.base) else _SIDE_PX[read_facts(args.base).family]
     plan = GridPlan(
         prompt=args.prompt if "<lora:" in args.prompt else f"{args.prompt} <lora:{args.name}-NUM:STRENGTH>",
         negative_prompt=args.negative,

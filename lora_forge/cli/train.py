@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lora_forge.cli.base import is_toyworld
 from lora_forge.cli.console import Console
 from lora_forge.cli.settings import resolve, resolve_resumed
 from lora_forge.config import TrainConfig
@@ -69,6 +70,8 @@ def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:
             root=project.root,
         )
     facts = read_facts(args.base)
+    if args.preset is None and not args.config and is_toyworld(args.base):
+        args.preset = "toyworld"
     return resolve(args, facts.family, photos, project.trigger_word, _prepared_size(project))
 
 
