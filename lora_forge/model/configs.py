@@ -44,7 +44,8 @@ def unet_config(shapes: Shapes, family: Family, heads: int | None = None) -> dic
         }
         middle = _depth(inner, "middle_block.1.")
     except (KeyError, IndexError, StopIteration) as cause:
-        raise CheckpointError("The UNet in this file lacks parts of a Stable Diffusion UNet ({cause}).", cause=cause) from cause
+        what = "The UNet in this file lacks parts of a Stable Diffusion UNet ({cause})."
+        raise CheckpointError(what, cause=cause) from cause
     config["transformer_layers_per_block"] = (*(depth or 1 for depth in depths[:-1]), depths[-1] or middle)
     # diffusers' "attention_head_dim" is the number of heads, a name it kept for old configs' sake.
     per_width = tuple(max(1, width // HEAD_WIDTH) for width in widths)

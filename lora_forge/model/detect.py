@@ -50,7 +50,8 @@ class CheckpointFacts:
         """The same facts with what a person set by hand; None leaves a field as read."""
         facts = self
         if prediction_type is not None and prediction_type != self.prediction_type:
-            facts = dataclasses.replace(facts, prediction_type=prediction_type, prediction_source="set by hand", hint="")
+            source = "set by hand"
+            facts = dataclasses.replace(facts, prediction_type=prediction_type, prediction_source=source, hint="")
         if zero_terminal_snr is not None:
             facts = dataclasses.replace(facts, zero_terminal_snr=zero_terminal_snr)
         return facts
@@ -109,18 +110,19 @@ def _refuse_variants(shapes: Shapes, metadata: Mapping[str, str], name: str) -> 
     for what, pattern in _VARIANTS:
         if any(map(re.compile(pattern).search, shapes)):
             raise CheckpointError(what, wrong_files.CHOOSE, name=name)
-    quantized = next((key for key in shapes if re.search(r"\.(absmax|quant_map|quant_state|scale_weight)\b", key)), None)
+    quantized = next(filter(_QUANTIZED.search, shapes), None)
     if quantized:
         what = "{name} holds quantized weights ({key}), which can't be trained on."
         raise CheckpointError(what, "Choose the fp16, bf16 or fp32 file of this checkpoint.", name=name, key=quantized)
 
 
+_QUANTIZED = re.compile(r"\.(absmax|quant_map|quant_state|scale_weight|weight_scale)\b|^scaled_fp8$")
 _VARIANTS = (
     ("{name} uses EDM noise (Playground v2.5, CosXL), which LoRA Forge doesn't train.", r"^edm_(mean|std|vpred)"),
     ("{name} is a video model: LoRA Forge trains SD1.x, SD2.x and SDXL.", r"\.time_(stack|mixer|pos_embed)\."),
     ("{name} is a UNet with motion modules: LoRA Forge trains SD1.x, SD2.x and SDXL.", r"motion_modules\."),
     ("{name} is a Kolors model: LoRA Forge trains SD1.x, SD2.x and SDXL.", r"encoder_hid_proj"),
-    ("{name} is an unCLIP checkpoint: LoRA Forge trains on text-to-image checkpoints.", r"^(embedder\.model|noise_augmentor)\."),
+    ("{name} is an unCLIP checkpoint, which is led by images.", r"^(embedder\.model|noise_augmentor)\."),
     ("{name} is an AltDiffusion checkpoint: its text encoder is not CLIP.", r"^cond_stage_model\.roberta\."),
     ("{name} is a ControlNet with its base, not a plain checkpoint.", r"^control_model\."),
 )  # fmt: skip

@@ -69,7 +69,8 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     dtype = _DTYPES[precision]
     if dtype is torch.float16 and device.type == "cpu":
         raise ConfigError(
-            "fp16 on a CPU is 13 to 60 times slower than fp32.", "Set precision to auto, fp32 or bf16.", precision=precision
+            "fp16 on a CPU is 13 to 60 times slower than fp32.",
+            "Set precision to auto, fp32 or bf16.",
         )
     if dtype is torch.bfloat16 and device.type in ("cuda", "mps") and not _does_bf16_well(device):
         raise ConfigError(
@@ -176,7 +177,7 @@ def _free_ram_bytes() -> int | None:
 
 def _free_ram_bytes_windows() -> int | None:
     class Status(ctypes.Structure):
-        _fields_ = [  # noqa: RUF012 - the layout of MEMORYSTATUSEX
+        _fields_ = [  # the layout of MEMORYSTATUSEX
             ("length", ctypes.c_ulong),
             ("load", ctypes.c_ulong),
             *[(name, ctypes.c_ulonglong) for name in ("total", "free", "t_page", "f_page", "t_virt", "f_virt", "ext")],

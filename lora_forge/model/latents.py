@@ -28,7 +28,8 @@ def encode_images(model: BorrowedModel, images: torch.Tensor, seeds: Sequence[in
     """
     if len(images) != len(seeds):
         raise ValueError(f"{len(images)} images, but {len(seeds)} seeds")
-    latents = [_encode_one(model, image[None], index, seed) for index, (image, seed) in enumerate(zip(images, seeds))]
+    pairs = enumerate(zip(images, seeds, strict=True))
+    latents = [_encode_one(model, image[None], index, seed) for index, (image, seed) in pairs]
     return torch.cat(latents)
 
 

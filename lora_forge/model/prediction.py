@@ -57,7 +57,8 @@ def read_prediction(
     Raises:
         CheckpointError: a source names something that is neither noise nor velocity.
     """
-    kind, source = _from_yaml(yaml_text) or _from_keys(names) or _from_metadata(metadata) or _from_habit(family, sd2_probe_std)
+    told = _from_yaml(yaml_text) or _from_keys(names) or _from_metadata(metadata)
+    kind, source = told or _from_habit(family, sd2_probe_std)
     zero_snr = kind == "v_prediction" and _says_zero_snr(names, metadata, yaml_text)
     return Prediction(kind, source, zero_snr)
 
@@ -106,7 +107,7 @@ def _parse(word: str) -> PredictionType:
     kind = _SPELLINGS.get(word.strip().lower())
     if kind is None:
         raise CheckpointError(
-            "This checkpoint says it predicts {word!r}; LoRA Forge trains on noise (epsilon) and velocity (v_prediction).",
+            "This checkpoint says it predicts {word!r}; LoRA Forge knows noise (epsilon) and velocity (v_prediction).",
             "Choose another base, or set prediction_type yourself if you know better.",
             word=word,
         )

@@ -64,7 +64,11 @@ def read_header(path: Path) -> Header:
         raise _not_safetensors(path, start, length, size) from cause
     if size < end:
         raise CheckpointError(
-            "{path} is cut short: {size} of {end} bytes are there.", "Download or copy it again.", path=path, size=size, end=end
+            "{path} is cut short: {size} of {end} bytes are there.",
+            "Download or copy it again.",
+            path=path,
+            size=size,
+            end=end,
         )
     return Header(shapes, {str(key): str(value) for key, value in metadata.items()})
 
@@ -98,7 +102,8 @@ def read_checkpoint(path: Path, dtype: torch.dtype | None = None, vae_dtype: tor
                 wanted = vae_dtype or dtype if name.startswith(keymap.VAE_PREFIX) else dtype
                 tensors[name] = _cast(file.get_tensor(name), wanted)
     except (SafetensorError, OSError) as cause:
-        raise CheckpointError("{path} can't be read: {cause}.", "Download or copy it again.", path=path, cause=cause) from cause
+        what = "{path} can't be read: {cause}."
+        raise CheckpointError(what, "Download or copy it again.", path=path, cause=cause) from cause
     return Checkpoint(path, facts, header.metadata, tensors)
 
 
@@ -149,8 +154,8 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 def _refuse_pickle(path: Path, start: bytes) -> None:
     # Zip archives (torch.save since 1.6) and bare pickles: told by content first, so a renamed one is caught too.
-    is_pickle = start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"))
-    if path.suffix.lower() in _PICKLE_SUFFIXES or (is_pickle and len(start) == 8 and start[2:8] != b"\0" * 6):
+    is_bare = start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5" and start[2:8] != b"\0" * 6  # no header's length
+    if path.suffix.lower() in _PICKLE_SUFFIXES or start.startswith(b"PK\3\4") or is_bare:
         raise CheckpointError(
             "{path} is a pickle file: reading it can run any code hidden in it, so LoRA Forge doesn't.",
             "Convert it to .safetensors with your WebUI's checkpoint merger, or download the .safetensors.",
@@ -160,8 +165,8 @@ def _refuse_pickle(path: Path, start: bytes) -> None:
 
 def _not_safetensors(path: Path, start: bytes, length: int, size: int) -> CheckpointError:
     looks: dict[bytes, str] = {b"GGUF": "a GGUF file (quantized)", b"<!DO": "a web page", b"<htm": "a web page"}
-    if start[:4] in looks:
-        return CheckpointError("{path} is {kind}, not a safetensors file.", wrong_files.CHOOSE, path=path, kind=looks[start[:4]])
+    if kind := looks.get(start[:4]):
+        return CheckpointError("{path} is {kind}, not a safetensors file.", wrong_files.CHOOSE, path=path, kind=kind)
     if start.startswith(b"version "):
         what = "{path} is a Git LFS pointer: the checkpoint itself was not downloaded."
         return CheckpointError(what, "Run git lfs pull, or download the file.", path=path)

@@ -18,7 +18,7 @@ from PIL import Image
 from lora_forge.errors import ConfigError
 from lora_forge.model.latents import VAE_FACTOR, decode
 from lora_forge.model.schedule import TRAIN_STEPS
-from lora_forge.model.sdxl import added_conditions, time_ids
+from lora_forge.model.sdxl import Size, added_conditions, time_ids
 from lora_forge.model.text import Conditioning
 from lora_forge.ports import BorrowedModel
 
@@ -32,7 +32,7 @@ SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "euler_a": (EulerAncestralDiscreteScheduler, {}),
     "ddim": (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": True}),
 }
-# With a zero terminal SNR the first step's sigma would be infinite; ComfyUI, Forge and diffusers stop short of it alike.
+# With a zero terminal SNR the first step's sigma would be infinite; ComfyUI, Forge and diffusers stop short of it too.
 _LEAST_ALPHA = 2.0**-24
 
 
@@ -80,14 +80,15 @@ def sample_latents(
 ) -> torch.Tensor | None:
     """As :func:`sample`, but the scaled latents (B, 4, height/8, width/8), float32; None when stopped."""
     if width % VAE_FACTOR or height % VAE_FACTOR:
-        raise ConfigError("{width} x {height} can't be drawn: sides must be multiples of 8.", width=width, height=height)
+        what = "{width} x {height} can't be drawn: sides must be multiples of 8."
+        raise ConfigError(what, width=width, height=height)
     scheduler = build_scheduler(sampler, model.alphas_cumprod, model.info.prediction_type)
     scheduler.set_timesteps(steps, device=model.device)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     shape = (4, height // VAE_FACTOR, width // VAE_FACTOR)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-    latents = noise.to(model.device) * scheduler.init_noise_sigma
-    predict = _predictor(model, conditioning, unconditional, guidance, len(seeds), time_ids((width, height), (0, 0), (width, height)))
+    latents: torch.Tensor = noise.to(model.device) * scheduler.init_noise_sigma
+    predict = _predictor(model, conditioning, unconditional, guidance, len(seeds), (width, height))
     extra = {"generator": generators} if sampler == "euler_a" else {}
     with _evaluating(model.unet):
         for done, timestep in enumerate(scheduler.timesteps, start=1):
@@ -109,7 +110,8 @@ def build_scheduler(sampler: str, schedule: torch.Tensor, prediction_type: str) 
         ConfigError: ``sampler`` is unknown.
     """
     if sampler not in SAMPLERS:
-        raise ConfigError("There is no sampler {name!r}.", "Choose one of {known}.", name=sampler, known=", ".join(SAMPLERS))
+        known = ", ".join(SAMPLERS)
+        raise ConfigError("There is no sampler {name!r}.", "Choose one of {known}.", name=sampler, known=known)
     kind, options = SAMPLERS[sampler]
     kept = schedule.double().clamp(min=_LEAST_ALPHA)
     betas = 1 - kept / torch.cat([torch.ones(1, dtype=kept.dtype), kept[:-1]])
@@ -133,19 +135,23 @@ def _predictor(
     unconditional: Conditioning,
     guidance: float,
     count: int,
-    sizes: torch.Tensor,
+    size: Size,
 ) -> _Predict:
     """The UNet under classifier-free guidance (arXiv 2207.12598): (latents, timestep) -> float32 prediction.
 
     Both passes go as one batch when their texts are equally long; else one after the other, as the hosts do.
     """
     wanted, unwanted = _placed(conditioning, model, count), _placed(unconditional, model, count)
-    sizes = sizes.to(model.device)
+    sizes = time_ids(original=size, crop=(0, 0), target=size).to(model.device)
 
     def run(latents: torch.Tensor, timestep: torch.Tensor, told: Conditioning) -> torch.Tensor:
         added = added_conditions(told, sizes)
         output: torch.Tensor = model.unet(
-            latents.to(model.dtype), timestep, encoder_hidden_states=told.hidden, added_cond_kwargs=added, return_dict=False
+            latents.to(model.dtype),
+            timestep,
+            encoder_hidden_states=told.hidden,
+            added_cond_kwargs=added,
+            return_dict=False,
         )[0]
         return output.float()
 

@@ -43,8 +43,10 @@ def shapes_of(state: State) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in state.items()}
 
 
-def build_unet(ldm_state: State, facts: CheckpointFacts) -> UNet2DConditionModel:
-    """The UNet on the memory of ``ldm_state`` (keys ``model.diffusion_model.*``; others are ignored): frozen, eval.
+def build_unet(ldm_state: State, facts: CheckpointFacts) -> Any:
+    """A UNet2DConditionModel on the memory of ``ldm_state``: frozen, eval.
+
+    Takes the keys ``model.diffusion_model.*``; others are ignored.
 
     Raises:
         CheckpointError: tensors are missing, too many, or of another shape than the family's.
@@ -54,11 +56,11 @@ def build_unet(ldm_state: State, facts: CheckpointFacts) -> UNet2DConditionModel
     state = {}
     for key, tensor in _under(ldm_state, keymap.UNET_PREFIX):
         state[keymap.unet_name(key, layers) or key] = share(tensor)
-    return _on_memory(lambda: UNet2DConditionModel(**config), state, "UNet")
+    return _on_memory(UNet2DConditionModel, config, state, "UNet")
 
 
-def build_vae(ldm_state: State, facts: CheckpointFacts) -> AutoencoderKL:
-    """The VAE on the memory of ``ldm_state`` (keys ``first_stage_model.*``): frozen, eval.
+def build_vae(ldm_state: State, facts: CheckpointFacts) -> Any:
+    """An AutoencoderKL on the memory of ``ldm_state`` (keys ``first_stage_model.*``): frozen, eval.
 
     LDM's attention weights are 1x1 convolutions (C, C, 1, 1), diffusers' are matrices: views of them.
 
@@ -73,7 +75,7 @@ def build_vae(ldm_state: State, facts: CheckpointFacts) -> AutoencoderKL:
         if name is not None:  # VAE files keep odds and ends of their own training (a discriminator, its loss)
             alias = share(tensor)
             state[name] = alias[:, :, 0, 0] if ".attentions." in name and alias.dim() == 4 else alias
-    return _on_memory(lambda: AutoencoderKL(**config), state, "VAE")
+    return _on_memory(AutoencoderKL, config, state, "VAE")
 
 
 def build_text_towers(ldm_state: State, facts: CheckpointFacts) -> tuple[TextTower, ...]:
@@ -99,14 +101,17 @@ def build_text_towers(ldm_state: State, facts: CheckpointFacts) -> tuple[TextTow
     return (TextTower(module, load_tokenizer(), CLIP_PAD_ID, "lora_te"),)
 
 
-def build_clip(state: State, heads: int | None = None) -> CLIPTextModel:
-    """CLIP-L from tensors under transformers 4's names (``text_model.encoder.layers...``)."""
+def build_clip(state: State, heads: int | None = None) -> Any:
+    """CLIP-L (a CLIPTextModel) from tensors under transformers 4's names (``text_model.encoder.layers...``)."""
     config = CLIPTextConfig(**configs.text_config(shapes_of(state), heads, "quick_gelu", CLIP_PAD_ID))
     return _text_on_memory(lambda: CLIPTextModel(config), state)
 
 
-def build_open_clip(state: State, heads: int | None = None) -> CLIPTextModel | CLIPTextModelWithProjection:
-    """An OpenCLIP tower from tensors under transformers 4's names; with its projection when ``state`` has one."""
+def build_open_clip(state: State, heads: int | None = None) -> Any:
+    """An OpenCLIP tower from tensors under transformers 4's names.
+
+    A CLIPTextModelWithProjection when ``state`` has a projection, else a CLIPTextModel.
+    """
     config = CLIPTextConfig(**configs.text_config(shapes_of(state), heads, "gelu", OPEN_CLIP_PAD_ID))
     kind = CLIPTextModelWithProjection if "text_projection.weight" in state else CLIPTextModel
     return _text_on_memory(lambda: kind(config), state)
@@ -123,11 +128,11 @@ def _open_clip_state(ldm_state: State, prefix: str) -> dict[str, torch.Tensor]:
         names, alias = keymap.open_clip_names(key), share(tensor)
         if key == "text_projection":
             alias = alias.t()
-        state.update(zip(names, alias.chunk(len(names)) if len(names) > 1 else (alias,)))
+        state.update(zip(names, alias.chunk(len(names)) if names else (), strict=True))
     return state
 
 
-def _without_last_layer(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _without_last_layer(state: State) -> State:
     """SD2.x conditions on OpenCLIP's last layer but one; LoRA files name its 23 layers, so the 24th is left out.
 
     A file that was already saved with 23 keeps them all. The projection serves no one here.
@@ -144,13 +149,15 @@ def _under(state: State, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
 def _text_on_memory(make: Callable[[], Any], state: State) -> Any:
     module = _on_meta(make)
     if not any(key.startswith(_TEXT_LEVEL) for key in module.state_dict()):  # transformers 5 dropped the level
-        state = {key[len(_TEXT_LEVEL) :] if key.startswith(_TEXT_LEVEL) else key: tensor for key, tensor in state.items()}
+        state = {
+            key[len(_TEXT_LEVEL) :] if key.startswith(_TEXT_LEVEL) else key: tensor for key, tensor in state.items()
+        }
     _adopt(module, state, "text encoder")
     return module
 
 
-def _on_memory(make: Callable[[], Any], state: State, part: str) -> Any:
-    module = _on_meta(make)
+def _on_memory(kind: Callable[..., Any], config: Mapping[str, Any], state: State, part: str) -> Any:
+    module = _on_meta(lambda: kind(**config))
     _adopt(module, state, part)
     return module
 

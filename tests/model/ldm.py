@@ -40,7 +40,14 @@ class Sizes:
 SD1 = Sizes()
 SD2 = Sizes(context=1024, is_linear=True, text_width=1024, text_layers=24)
 SDXL = Sizes(
-    mult=(1, 2, 4), depth=(0, 2, 10), middle=10, context=2048, is_linear=True, added=2816, text2_width=1280, text2_layers=32
+    mult=(1, 2, 4),
+    depth=(0, 2, 10),
+    middle=10,
+    context=2048,
+    is_linear=True,
+    added=2816,
+    text2_width=1280,
+    text2_layers=32,
 )
 _TOY = {"context": 64, "vae_width": 32, "vae_mult": (1, 1, 1, 1), "vae_layers": 1, "text_width": 64, "text_layers": 3}
 TOY_SD1 = replace(SD1, width=32, mult=(1, 2, 2, 2), **_TOY)
@@ -145,7 +152,9 @@ def checkpoint(size: Sizes) -> Shapes:
     shapes = unet(size) | vae(size)
     if size.text2_layers:
         shapes |= clip("conditioner.embedders.0.transformer.", size)
-        return shapes | open_clip("conditioner.embedders.1.model.", size.text2_width, size.text2_layers, size.vocabulary)
+        return shapes | open_clip(
+            "conditioner.embedders.1.model.", size.text2_width, size.text2_layers, size.vocabulary
+        )
     if size.is_linear:
         return shapes | open_clip("cond_stage_model.model.", size.text_width, size.text_layers, size.vocabulary)
     return shapes | clip("cond_stage_model.transformer.", size)
@@ -160,7 +169,9 @@ def random_state(shapes: Shapes, dtype: torch.dtype = torch.float32, seed: int =
             state[key] = torch.arange(77)[None]
             continue
         value = torch.randn(shape, generator=generator) * 0.05
-        is_norm = any(word in key for word in ("norm", "ln_", "in_layers.0", "out_layers.0", "out.0")) and "weight" in key
+        is_norm = (
+            any(word in key for word in ("norm", "ln_", "in_layers.0", "out_layers.0", "out.0")) and "weight" in key
+        )
         state[key] = (value + 1 if is_norm else value).to(dtype)
     return state
 

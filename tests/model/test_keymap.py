@@ -19,7 +19,9 @@ SIZES = {
 
 def test_the_layouts_of_the_tests_are_the_real_ones() -> None:
     counts = {name: (len(ldm.unet(size)), len(ldm.vae(size))) for name, (size, _) in SIZES.items()}
-    assert counts["sd1"] == (686, 248) and counts["sd2"] == (686, 248) and counts["sdxl"] == (1680, 248)
+    assert counts["sd1"] == (686, 248)
+    assert counts["sd2"] == (686, 248)
+    assert counts["sdxl"] == (1680, 248)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -60,13 +62,20 @@ def test_old_text_files_without_the_text_model_level_and_their_counts() -> None:
 
 def test_configs_of_full_size_checkpoints() -> None:
     sd1 = configs.unet_config(ldm.unet(ldm.SD1), Family.SD1)
-    assert sd1["block_out_channels"] == (320, 640, 1280, 1280) and sd1["attention_head_dim"] == 8
+    assert sd1["block_out_channels"] == (320, 640, 1280, 1280)
+    assert sd1["attention_head_dim"] == 8
     assert sd1["down_block_types"] == ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-    assert sd1["cross_attention_dim"] == 768 and sd1["layers_per_block"] == 2 and not sd1["use_linear_projection"]
+    assert sd1["cross_attention_dim"] == 768
+    assert sd1["layers_per_block"] == 2
+    assert not sd1["use_linear_projection"]
     sd2 = configs.unet_config(ldm.unet(ldm.SD2), Family.SD2)
-    assert sd2["attention_head_dim"] == (5, 10, 20, 20) and sd2["use_linear_projection"]
+    assert sd2["attention_head_dim"] == (5, 10, 20, 20)
+    assert sd2["use_linear_projection"]
     sdxl = configs.unet_config(ldm.checkpoint(ldm.SDXL), Family.SDXL)
-    assert sdxl["transformer_layers_per_block"] == (1, 2, 10) and sdxl["attention_head_dim"] == (5, 10, 20)
-    assert sdxl["projection_class_embeddings_input_dim"] == 2816 and sdxl["addition_time_embed_dim"] == 256
+    assert sdxl["transformer_layers_per_block"] == (1, 2, 10)
+    assert sdxl["attention_head_dim"] == (5, 10, 20)
+    assert sdxl["projection_class_embeddings_input_dim"] == 2816
+    assert sdxl["addition_time_embed_dim"] == 256
     vae = configs.vae_config(ldm.vae(ldm.SD1), 0.18215)
-    assert vae["block_out_channels"] == (128, 256, 512, 512) and vae["layers_per_block"] == 2
+    assert vae["block_out_channels"] == (128, 256, 512, 512)
+    assert vae["layers_per_block"] == 2

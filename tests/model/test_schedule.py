@@ -11,11 +11,13 @@ from lora_forge.model.schedule import alphas_cumprod, rescale_zero_terminal_snr
 def test_the_ends_are_those_of_the_closed_form() -> None:
     schedule = alphas_cumprod()
     logs = [math.log(1 - (0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * i / 999) ** 2) for i in range(1000)]
-    assert schedule.shape == (1000,) and schedule.dtype == torch.float32
+    assert schedule.shape == (1000,)
+    assert schedule.dtype == torch.float32
     assert schedule[0].item() == pytest.approx(1 - 0.00085, abs=1e-7)
     assert schedule[-1].item() == pytest.approx(math.exp(math.fsum(logs)), rel=1e-6)
     snr = schedule / (1 - schedule)
-    assert snr[0].item() == pytest.approx(1175, abs=1) and snr[-1].item() == pytest.approx(0.0047, abs=5e-5)
+    assert snr[0].item() == pytest.approx(1175, abs=1)
+    assert snr[-1].item() == pytest.approx(0.0047, abs=5e-5)
 
 
 def test_it_is_diffusers_schedule() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def bpe(text: str) -> list[int]:
     for word in pattern.findall(re.sub(r"\s+", " ", text).strip().lower()):
         parts = [letters[byte] for byte in word.encode()]
         parts[-1] += "</w>"
-        while pairs := [pair for pair in zip(parts, parts[1:]) if pair in ranks]:
+        while pairs := [pair for pair in pairwise(parts) if pair in ranks]:
             best = min(pairs, key=ranks.__getitem__)
             merged, index = [], 0
             while index < len(parts):
@@ -49,7 +50,17 @@ def bpe(text: str) -> list[int]:
 
 @pytest.mark.parametrize(
     "caption",
-    ["", "ohwx", "ohwx, 1girl, Red  Hair", "红发 女孩, 1girl", "emoji 😀!", "it's (tag:1.2) [x] <lora:a:1> ^_^", "café ｆｕｌｌ", "a\nb\tc", "日本語 мир"],
+    [
+        "",
+        "ohwx",
+        "ohwx, 1girl, Red  Hair",
+        "红发 女孩, 1girl",
+        "emoji 😀!",
+        "it's (tag:1.2) [x] <lora:a:1> ^_^",
+        "café ｆｕｌｌ",
+        "a\nb\tc",
+        "日本語 мир",
+    ],
 )
 def test_ids_are_clips(caption: str) -> None:
     assert TOWER.tokenizer(caption, add_special_tokens=False, verbose=False).input_ids == bpe(caption)
@@ -66,8 +77,9 @@ def test_known_ids() -> None:
 def test_splitting_loses_nothing_and_overfills_nothing(tokens: list[int]) -> None:
     chunks = split_tokens(tokens, COMMA)
     assert [token for chunk in chunks for token in chunk] == tokens
-    assert all(len(chunk) <= 75 for chunk in chunks) and len(chunks) >= 1
-    assert all(55 <= len(chunk) for chunk in chunks[:-1])  # a chunk gives up at most its last 20 places
+    assert all(len(chunk) <= 75 for chunk in chunks)
+    assert len(chunks) >= 1
+    assert all(len(chunk) >= 55 for chunk in chunks[:-1])  # a chunk gives up at most its last 20 places
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,8 @@ def test_commas_near_the_end_take_their_tag_along(tokens: list[int], lengths: li
 
 def test_a_batch_is_filled_up_with_empty_chunks() -> None:
     ids = chunk_ids(TOWER, ["ohwx", ", ".join(["long"] * 60)])
-    assert ids.shape == (2, 2, 77) and ids.dtype is torch.int64
+    assert ids.shape == (2, 2, 77)
+    assert ids.dtype is torch.int64
     assert ids[0, 1].tolist() == token_chunks(TOWER, "")[0]
 
 
@@ -104,7 +117,8 @@ def test_sd1_layout_and_clip_skip(toys: dict[str, BorrowedModel]) -> None:
     norm = getattr(module, "text_model", module).final_layer_norm
     assert torch.equal(encode(model, [caption], 1).hidden[0], plain.last_hidden_state.flatten(0, 1))
     assert torch.equal(encode(model, [caption], 2).hidden[0], norm(plain.hidden_states[-2]).flatten(0, 1))
-    assert encode(model, [caption]).hidden.shape == (1, 154, 64) and encode(model, [caption]).pooled is None
+    assert encode(model, [caption]).hidden.shape == (1, 154, 64)
+    assert encode(model, [caption]).pooled is None
 
 
 @torch.no_grad()
@@ -114,11 +128,13 @@ def test_sdxl_layout(toys: dict[str, BorrowedModel]) -> None:
     told = encode(model, captions, 1)
     first, second = model.text_towers
     states = [
-        tower.module(input_ids=chunk_ids(tower, captions).flatten(0, 1), output_hidden_states=True) for tower in (first, second)
+        tower.module(input_ids=chunk_ids(tower, captions).flatten(0, 1), output_hidden_states=True)
+        for tower in (first, second)
     ]
     joined = torch.cat([state.hidden_states[-2] for state in states], dim=-1)
     assert torch.equal(told.hidden, joined.reshape(2, 154, 128))
-    assert told.pooled is not None and torch.equal(told.pooled, states[1].text_embeds[[0, 2]])  # first chunks
+    assert told.pooled is not None
+    assert torch.equal(told.pooled, states[1].text_embeds[[0, 2]])
     assert torch.equal(encode(model, captions, 3).hidden, told.hidden)  # SDXL knows no clip skip
 
 
@@ -144,7 +160,8 @@ def test_a_hosts_own_encoder_is_asked_first(toys: dict[str, BorrowedModel]) -> N
         return torch.ones(1, 77, 3), None
 
     told = encode(dataclasses.replace(toys["sd1"], host_encode=host_encode), ["x"], 2)
-    assert asked == [(["x"], 2)] and torch.equal(told.hidden, torch.ones(1, 77, 3))
+    assert asked == [(["x"], 2)]
+    assert torch.equal(told.hidden, torch.ones(1, 77, 3))
 
 
 def test_no_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +177,10 @@ def test_no_network_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sdxl_sizes_are_height_first() -> None:
     sizes = time_ids(original=(1600, 1200), crop=(8, 16), target=(1024, 768))
-    assert sizes.tolist() == [1200, 1600, 16, 8, 768, 1024] and sizes.dtype is torch.float32
+    assert sizes.tolist() == [1200, 1600, 16, 8, 768, 1024]
+    assert sizes.dtype is torch.float32
     added = added_conditions(Conditioning(torch.zeros(2, 77, 4), torch.zeros(2, 5, dtype=torch.float16)), sizes)
-    assert added is not None and added["time_ids"].shape == (2, 6) and added["time_ids"].dtype is torch.float32
+    assert added is not None
+    assert added["time_ids"].shape == (2, 6)
+    assert added["time_ids"].dtype is torch.float32
     assert added_conditions(Conditioning(torch.zeros(2, 77, 4)), sizes) is None

@@ -52,7 +52,14 @@ def ldm_yaml(size: ldm.Sizes) -> dict[str, Any]:
         unet["num_heads"] = 8
     if size.added:
         unet |= {"num_classes": "sequential", "adm_in_channels": size.added}
-    vae = {"in_channels": 3, "out_ch": 3, "ch": size.vae_width, "ch_mult": list(size.vae_mult), "z_channels": 4, "num_res_blocks": size.vae_layers}
+    vae = {
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": size.vae_width,
+        "ch_mult": list(size.vae_mult),
+        "z_channels": 4,
+        "num_res_blocks": size.vae_layers,
+    }
     return {"model": {"params": {"unet_config": {"params": unet}, "first_stage_config": {"params": {"ddconfig": vae}}}}}
 
 
@@ -76,9 +83,14 @@ def test_the_unet_equals_a_plain_diffusers_load_bit_for_bit(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(2, 4, 16, 16, generator=generator)
     text = torch.randn(2, 77, size.context, generator=generator)
-    added = {"text_embeds": torch.randn(2, size.text2_width, generator=generator), "time_ids": torch.rand(2, 6) * 512} if size.added else None
+    added = (
+        {"text_embeds": torch.randn(2, size.text2_width, generator=generator), "time_ids": torch.rand(2, 6) * 512}
+        if size.added
+        else None
+    )
     outputs = [unet(latents, torch.tensor([3, 900]), text, added_cond_kwargs=added).sample for unet in (ours, theirs)]
-    assert torch.equal(*outputs) and outputs[0].std() > 1e-3
+    assert torch.equal(*outputs)
+    assert outputs[0].std() > 1e-3
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -134,7 +146,11 @@ def test_text_towers_share_memory_too(name: str) -> None:
 def test_modules_are_frozen_in_eval_and_nothing_is_left_on_meta(name: str) -> None:
     state = ldm.random_state(ldm.checkpoint(TOYS[name]))
     facts = facts_of(state)
-    for module in (build_unet(state, facts), build_vae(state, facts), *(t.module for t in build_text_towers(state, facts))):
+    for module in (
+        build_unet(state, facts),
+        build_vae(state, facts),
+        *(t.module for t in build_text_towers(state, facts)),
+    ):
         assert not module.training
         assert not any(parameter.requires_grad for parameter in module.parameters())
         assert not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
@@ -145,21 +161,26 @@ def test_inference_tensors_can_be_trained_on() -> None:
     with torch.inference_mode():
         state = ldm.random_state(ldm.checkpoint(ldm.TOY_SD1))
         weight = torch.ones(2, 2)
-    assert weight.is_inference() and not share(weight).is_inference() and share(weight).data_ptr() == weight.data_ptr()
+    assert weight.is_inference()
+    assert not share(weight).is_inference()
+    assert share(weight).data_ptr() == weight.data_ptr()
     with torch.inference_mode():  # even when the host lends its model from within inference_mode
         unet = build_unet(state, facts_of(state))
     assert {tensor.data_ptr() for tensor in unet.state_dict().values()} == pointers(state, "model.diffusion_model.")
     latents = torch.randn(1, 4, 8, 8, requires_grad=True)
     unet(latents, 5, torch.zeros(1, 77, 64)).sample.square().mean().backward()
-    assert latents.grad is not None and bool(latents.grad.abs().sum() > 0)
+    assert latents.grad is not None
+    assert bool(latents.grad.abs().sum() > 0)
 
 
 def test_share_keeps_offset_strides_and_dtype() -> None:
     base = torch.arange(24, dtype=torch.float16).reshape(4, 6)
     part = base[1:, ::2].t()
     alias = share(part)
-    assert alias.data_ptr() == part.data_ptr() and alias.stride() == part.stride()
-    assert torch.equal(alias, part) and alias.dtype is torch.float16
+    assert alias.data_ptr() == part.data_ptr()
+    assert alias.stride() == part.stride()
+    assert torch.equal(alias, part)
+    assert alias.dtype is torch.float16
     base[1, 0] = 99
     assert alias[0, 0] == 99
 
@@ -167,13 +188,16 @@ def test_share_keeps_offset_strides_and_dtype() -> None:
 @torch.no_grad()
 def test_clip_equals_a_plain_transformers_load() -> None:
     state = ldm.random_state(ldm.checkpoint(ldm.TOY_SD1))
-    config = CLIPTextConfig(hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4, hidden_act="quick_gelu")
+    config = CLIPTextConfig(
+        hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4, hidden_act="quick_gelu"
+    )
     theirs = CLIPTextModel(config).eval()
     prefix = "cond_stage_model.transformer."
     cut = prefix + "text_model." if not any(key.startswith("text_model.") for key in theirs.state_dict()) else prefix
     plain = {key[len(cut) :]: value for key, value in state.items() if key.startswith(cut)}
     missing, unexpected = theirs.load_state_dict(plain, strict=False)
-    assert not missing and all("position_ids" in key for key in unexpected)
+    assert not missing
+    assert all("position_ids" in key for key in unexpected)
     ids = torch.tensor([[49406, 320, 1125, 49407] + [49407] * 73])
     (tower,) = build_text_towers(state, facts_of(state))
     ours = tower.module(input_ids=ids, output_hidden_states=True)
@@ -190,7 +214,9 @@ def open_clip_reference(state: State, prefix: str, layers: int, heads: int, ids:
     mask = torch.full((77, 77), float("-inf")).triu(1)
     states = [hidden]
     for index in range(layers):
-        layer = {key.split(f"resblocks.{index}.")[1]: value for key, value in get.items() if f"resblocks.{index}." in key}
+        layer = {
+            key.split(f"resblocks.{index}.")[1]: value for key, value in get.items() if f"resblocks.{index}." in key
+        }
         attention = torch.nn.MultiheadAttention(width, heads, batch_first=True)
         attention.load_state_dict({key[5:]: value for key, value in layer.items() if key.startswith("attn.")})
         normed = torch.nn.functional.layer_norm(hidden, (width,), layer["ln_1.weight"], layer["ln_1.bias"])
@@ -211,7 +237,9 @@ def test_the_open_clip_tower_of_sdxl_is_open_clips() -> None:
     _, tower = build_text_towers(state, facts_of(state))
     ours = tower.module(input_ids=ids, output_hidden_states=True)
     torch.testing.assert_close(ours.hidden_states[-2], states[-2], rtol=1e-4, atol=1e-5)
-    final = torch.nn.functional.layer_norm(states[-1], (64,), state[prefix + "ln_final.weight"], state[prefix + "ln_final.bias"])
+    final = torch.nn.functional.layer_norm(
+        states[-1], (64,), state[prefix + "ln_final.weight"], state[prefix + "ln_final.bias"]
+    )
     torch.testing.assert_close(ours.text_embeds, final[:, 3] @ state[prefix + "text_projection"], rtol=1e-4, atol=1e-5)
 
 
@@ -221,7 +249,9 @@ def test_sd2_conditions_on_the_last_layer_but_one() -> None:
     ids = torch.tensor([[49406, 320, 1125, 49407] + [0] * 73])
     prefix = "cond_stage_model.model."
     penultimate = open_clip_reference(state, prefix, 3, 4, ids)[-2]
-    final = torch.nn.functional.layer_norm(penultimate, (64,), state[prefix + "ln_final.weight"], state[prefix + "ln_final.bias"])
+    final = torch.nn.functional.layer_norm(
+        penultimate, (64,), state[prefix + "ln_final.weight"], state[prefix + "ln_final.bias"]
+    )
     (tower,) = build_text_towers(state, facts_of(state))
     assert tower.module.config.num_hidden_layers == 2
     torch.testing.assert_close(tower.module(input_ids=ids).last_hidden_state, final, rtol=1e-4, atol=1e-5)
@@ -230,7 +260,9 @@ def test_sd2_conditions_on_the_last_layer_but_one() -> None:
 def test_a_pruned_unet_is_refused_with_what_is_missing() -> None:
     state = ldm.random_state(ldm.unet(ldm.TOY_SDXL))
     facts = CheckpointFacts(Family.SDXL, "epsilon", "test")
-    distilled = {key: value for key, value in state.items() if "transformer_blocks.1." not in key or "output" not in key}
+    distilled = {
+        key: value for key, value in state.items() if "transformer_blocks.1." not in key or "output" not in key
+    }
     with pytest.raises(CheckpointError, match=r"60 missing .*pruned or distilled"):
         build_unet(distilled, facts)
     with pytest.raises(CheckpointError, match=r"1 unknown .*input_blocks\.1\.0\.strange"):
