@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from lora_forge.presets import preset
 from lora_forge.toyworld import checkpoint_path
 from lora_forge.toyworld.judge import Judge, load_judge
 from lora_forge.toyworld.subject import TRAIT_TAGS, TRIGGER, photos
-from lora_forge.train.run import train
+from lora_forge.train.run import CONFIG_FILE, train
 
 NAME = "ohwx-girl"
 PROMPT = f"{TRIGGER}, 1girl, red dress, snow <lora:NAME-NUM:STRENGTH>"
@@ -41,50 +41,53 @@ GROUP = "photos"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo leaves behind; all but the first two are None or empty after ``only_project``."""
+    """What the demo leaves behind."""
 
     project: Path
     base: Path
-    files: tuple[Path, ...] = ()
-    grid: Path | None = None
-    heat_map: Path | None = None
-    sentence: str = ""
+    files: tuple[Path, ...]
+    grid: Path
+    heat_map: Path
+    sentence: str
 
 
 def run_demo(
-    out: Path,
-    emit: Emit,
-    only_project: bool = False,
-    is_hot: bool = False,
-    seed: int = 0,
-    pictures: int = 4,
-    should_stop: Callable[[], bool] = lambda: False,
+    out: Path, emit: Emit, config: TrainConfig | None = None, plan: GridPlan | None = None, picture_suffix: str = ""
 ) -> DemoResult:
     """Write project and checkpoint into ``out``; then train ten epochs, draw and score the grid, and recommend.
 
-    ``is_hot`` takes the preset with far too high a rate. ``pictures``: how many are drawn and scored in each of the
-    hundred cells. Started again in the same folder, a finished part is not done twice.
+    ``config`` and ``plan`` default to :func:`demo_config` and :func:`demo_plan`; ``picture_suffix`` tells the pictures
+    of several demos in one folder apart. Started again in the same folder, nothing that is done is done twice.
 
     Raises:
         MissingPartError: the package came without the toy checkpoint.
         LoraForgeError: as the steps themselves do.
     """
-    project, base = write_project(out, seed)
-    if only_project:
-        return DemoResult(project.root, base)
-    name = f"{NAME}-hot" if is_hot else NAME
-    config = demo_config("toyworld_hot" if is_hot else "toyworld", name, seed)
+    project, base = write_project(out)
+    config = config or demo_config()
     files = _train(project, base, config, out / "loras", emit)
-    plan = GridPlan(prompt=PROMPT, seeds=tuple(range(pictures)), width=64, height=64, steps=8, guidance=4.0)
-    host = StandaloneHost(base)
-    grid = draw_grid(host, plan, [out / "loras"], name, emit, should_stop, cells_dir=out / "cells" / name)
-    if not grid.is_complete:
-        raise KeyboardInterrupt
-    grid_path, heat_path, sentence = _judge_and_save(grid, out, "-hot" if is_hot else "", emit)
+    plan = plan or demo_plan()
+    grid = draw_grid(
+        StandaloneHost(base), plan, [out / "loras"], config.name, emit, cells_dir=out / "cells" / config.name
+    )
+    grid_path, heat_path, sentence = _judge_and_save(grid, out, picture_suffix, emit)
     return DemoResult(project.root, base, files, grid_path, heat_path, sentence)
 
 
-def write_project(out: Path, seed: int = 0) -> tuple[Project, Path]:
+def demo_config(is_hot: bool = False, seed: int = 0) -> TrainConfig:
+    """The toy preset as a config; ``is_hot`` takes the one with far too high a rate."""
+    name = NAME + ("-hot" if is_hot else "") + (f"-seed{seed}" if seed else "")
+    values = preset("toyworld_hot" if is_hot else "toyworld", Family.SD1)
+    return settings.from_dict({**values, "name": name, "trigger_word": TRIGGER, "seed": seed})
+
+
+def demo_plan(seed: int = 0) -> GridPlan:
+    """Ten epochs x ten strengths, four pictures in each cell: all are scored, the first is shown."""
+    seeds = tuple(range(100 * seed, 100 * seed + 4))
+    return GridPlan(prompt=PROMPT, seeds=seeds, width=64, height=64, steps=8, guidance=4.0)
+
+
+def write_project(out: Path) -> tuple[Project, Path]:
     """``out/project`` with 24 photos of the subject, her traits' tags deleted, and a copy of the toy checkpoint."""
     if not checkpoint_path().is_file():
         raise MissingPartError(
@@ -96,7 +99,7 @@ def write_project(out: Path, seed: int = 0) -> tuple[Project, Path]:
     project = Project.open(out / "project", TRIGGER)
     folder = project.images_dir / GROUP
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (picture, tags) in enumerate(photos(seed), start=1):
+    for number, (picture, tags) in enumerate(photos(0), start=1):
         path = folder / f"photo-{number:02}.png"
         if not path.exists():  # a person may have looked in and changed something
             _save_png(path, picture)
@@ -109,11 +112,6 @@ def _copy_checkpoint(target: Path) -> None:
     shutil.copyfile(checkpoint_path(), target)
 
 
-def demo_config(kind: str, name: str, seed: int) -> TrainConfig:
-    """The toy preset as a config."""
-    return settings.from_dict({**preset(kind, Family.SD1), "name": name, "trigger_word": TRIGGER, "seed": seed})
-
-
 def _train(project: Project, base: Path, config: TrainConfig, loras: Path, emit: Emit) -> tuple[Path, ...]:
     """Ten epochs; goes on with a run that was cut off, and takes one that is done as it is."""
     expected = tuple(loras / f"{config.name}-{epoch:06d}.safetensors" for epoch in range(1, config.epochs + 1))
@@ -122,7 +120,9 @@ def _train(project: Project, base: Path, config: TrainConfig, loras: Path, emit:
     run_dir = project.runs_dir / config.name
     prepared = prepare(project, PrepareSettings.from_config(config), emit)
     with StandaloneHost(base).borrow() as model:
-        result = train(model, prepared, config, run_dir, loras, emit, CommandBox(), resume=run_dir.exists())
+        result = train(
+            model, prepared, config, run_dir, loras, emit, CommandBox(), resume=(run_dir / CONFIG_FILE).exists()
+        )
     if result.outcome != "done":
         raise TrainingError("The demo's training ended early: {outcome}.", outcome=result.outcome)
     return expected

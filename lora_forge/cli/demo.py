@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 
 from lora_forge.cli.console import Console
-from lora_forge.demo import run_demo
+from lora_forge.demo import DemoResult, demo_config, demo_plan, run_demo, write_project
 from lora_forge.progress import duration
 
 
 def run(args: Namespace, console: Console) -> int:
     """Run the demo and name what it made."""
+    if args.only_project:
+        return _only_project(args, console)
     started = time.monotonic()
-    made = run_demo(args.out, console, args.only_project, args.hot, args.seed)
+    config, plan = demo_config(args.hot, args.seed), demo_plan(args.seed)
+    made = run_demo(args.out, console, config, plan, config.name.removeprefix("ohwx-girl"))
     if console.is_json:
-        console.object({
-            "event": "DemoMade",
-            "project": str(made.project),
-            "base": str(made.base),
-            "files": [str(path) for path in made.files],
-            "grid": str(made.grid) if made.grid else None,
-            "heat_map": str(made.heat_map) if made.heat_map else None,
-            "sentence": made.sentence,
-        })  # fmt: skip
+        console.object(_as_object(made))
         return 0
     console.result(f"project   {made.project}")
     console.result(f"base      {made.base}")
-    if args.only_project:
-        console.say(
-            f"try it: lora-forge train --project {made.project} --base {made.base} --name test "
-            f"--out {args.out / 'loras'} --preset toyworld"
-        )
-        return 0
     for path in made.files:
         console.result(f"LoRA      {path}")
     console.result(f"heat map  {made.heat_map}")
@@ -40,3 +30,26 @@ def run(args: Namespace, console: Console) -> int:
     console.result(made.sentence)
     console.say(f"The whole job took {duration(time.monotonic() - started)}.")
     return 0
+
+
+def _only_project(args: Namespace, console: Console) -> int:
+    project, base = write_project(args.out)
+    if console.is_json:
+        console.object({"event": "ProjectMade", "project": str(project.root), "base": str(base)})
+    console.result(f"project   {project.root}")
+    console.result(f"base      {base}")
+    words = ["lora-forge", "train", "--project", str(project.root), "--base", str(base)]
+    console.say(f"next: {shlex.join([*words, '--name', 'test', '--out', str(args.out / 'loras')])}")
+    return 0
+
+
+def _as_object(made: DemoResult) -> dict[str, object]:
+    return {
+        "event": "DemoMade",
+        "project": str(made.project),
+        "base": str(made.base),
+        "files": [str(path) for path in made.files],
+        "grid": str(made.grid),
+        "heat_map": str(made.heat_map),
+        "sentence": made.sentence,
+    }

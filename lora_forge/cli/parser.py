@@ -90,7 +90,7 @@ def _add_demo(commands: Any) -> None:
         "--only-project", action="store_true", help="write DIR/project and DIR/toyworld.safetensors, train nothing"
     )
     parser.add_argument("--hot", action="store_true", help="far too high a rate: too little, just right, ruined")
-    parser.add_argument("--seed", type=int, default=0, help="another seed: other photos, other files (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed: other noise (default: 0)")
 
 
 def _add_doctor(commands: Any) -> None:
