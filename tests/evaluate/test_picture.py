@@ -117,8 +117,11 @@ def test_the_file_carries_plan_and_infotext(tmp_path: Path) -> None:
     assert events == [GridSaved(tmp_path / "out" / "grid.png", 3, 3)]
     with Image.open(tmp_path / "out" / "grid.png") as picture:
         assert picture.format == "PNG"
-        plan: dict[str, Any] = json.loads(picture.info[PLAN_KEY])
-        assert GridPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.items()}) == grid.plan
+        told: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(picture.info[PLAN_KEY]).items()
+        }
+        assert GridPlan(**told) == grid.plan
         assert picture.info["parameters"] == grid.plan.infotext()
 
 
