@@ -53,7 +53,7 @@ def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 def judge_loss(scores: Tensor, truth: Tensor) -> Tensor:
     """Mean over the attributes of the cross entropy; scores (B, 32), truth (B, attributes)."""
-    parts = scores.split([len(labels) for labels in ATTRIBUTES.values()], dim=1)
+    parts = torch.split(scores, [len(labels) for labels in ATTRIBUTES.values()], dim=1)
     losses = [functional.cross_entropy(part, truth[:, k], label_smoothing=0.02) for k, part in enumerate(parts)]
     return torch.stack(losses).mean()
 
@@ -71,7 +71,7 @@ def train_judge(out_path: Path, pictures: int = 12_000, steps: int = 1200, batch
         rows = torch.randint(len(images), (batch,), generator=generator)
         loss = judge_loss(net(augment(images[rows].float() / 127.5 - 1, generator)), truth[rows])
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if step % 100 == 0 or step == steps - 1:
             print(f"judge {step} loss {loss.item():.4f} {time.time() - started:.0f} s", flush=True)

@@ -113,7 +113,7 @@ def train_text(out_path: Path, steps: int = 700, batch: int = 64, seed: int = 3)
         ids = pad(lines, POSITIONS if rng.random() < 0.25 else None)
         loss = naming_loss(namer, text_states(text, rows, ids), lines)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         if step % 100 == 0 or step == steps - 1:

@@ -47,7 +47,7 @@ def alphas() -> Tensor:
 @torch.no_grad()
 def cache_latents(vae: HalfVae, pictures: Tensor) -> Tensor:
     """uint8 (N, 3, 64, 64) -> scaled mean latents (N, 4, 8, 8)."""
-    parts = [vae.encode(part.float() / 127.5 - 1)[0] for part in pictures.split(64)]
+    parts = [vae.encode(part.float() / 127.5 - 1)[0] for part in torch.split(pictures, 64)]
     return torch.cat(parts) * SCALING
 
 
@@ -151,7 +151,7 @@ def train_unet(latents: Tensor, looks: list[Look], stage: UnetStage, until: int 
         stage.set_rate()
         loss = stage.loss(latents[rows], lines, length, generator)
         stage.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         stage.optimizer.step()
         stage.step += 1

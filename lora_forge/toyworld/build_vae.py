@@ -92,7 +92,7 @@ def whiten(half: HalfVae, images: Tensor) -> None:
 
     Afterwards scaled latents (mean times 0.18215) have zero mean and unit covariance over the world.
     """
-    means = torch.cat([half.encode(batch)[0] for batch in images.split(64)])
+    means = torch.cat([half.encode(batch)[0] for batch in torch.split(images, 64)])
     flat = means.permute(1, 0, 2, 3).reshape(4, -1).double()
     centre = flat.mean(1)
     values, vectors = torch.linalg.eigh(torch.cov(flat))
@@ -152,7 +152,7 @@ def train_vae(images: Tensor, out_path: Path, steps: int = 2000, batch: int = 16
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = reconstruction + (1e-3 if progress < 0.6 else 4e-4) * divergence
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         if step % log_every == 0 or step == steps - 1:

@@ -119,13 +119,15 @@ def save_checkpoint(path: Path, unet: Mapping[str, Tensor], text: Mapping[str, T
 
 def load_models(path: Path) -> tuple[Any, Any, Any]:
     """(unet, text, vae) in fp32 from a toy checkpoint, read with diffusers' own converters; frozen, in eval mode."""
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+    from diffusers.loaders import single_file_utils
+
+    converters: Any = single_file_utils  # untyped
 
     merged = {name: value.float() for name, value in load_file(str(path)).items()}
     unet, vae, text = build_unet(), build_vae(), build_text_encoder()
-    unet.load_state_dict(convert_ldm_unet_checkpoint(dict(merged), dict(unet.config)))
+    unet.load_state_dict(converters.convert_ldm_unet_checkpoint(dict(merged), dict(unet.config)))
     shapes = {name: value.shape for name, value in vae.state_dict().items()}
-    converted = convert_ldm_vae_checkpoint(dict(merged), dict(vae.config))
+    converted = converters.convert_ldm_vae_checkpoint(dict(merged), dict(vae.config))
     vae.load_state_dict({name: value.reshape(shapes[name]) for name, value in converted.items()})
     start = "cond_stage_model.transformer.text_model."
     own = {name[len(start) :]: value for name, value in merged.items() if name.startswith(start)}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import diffusers
+import transformers
 
 WIDTH = 64
 LATENT_CHANNELS = 4
@@ -26,7 +26,8 @@ TOKENIZER_DIR = Path(__file__).resolve().parents[1] / "model" / "tokenizer"
 
 def build_vae() -> Any:
     """AutoencoderKL: (B, 3, 64, 64) in [-1, 1] <-> (B, 4, 8, 8), 1.45 M parameters, random weights."""
-    return AutoencoderKL(
+    made: Any = diffusers.AutoencoderKL  # its constructor is untyped
+    return made(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -42,7 +43,8 @@ def build_vae() -> Any:
 
 def build_unet() -> Any:
     """UNet2DConditionModel: eps of (B, 4, 8, 8) scaled latents from (B, L, 64) text states, 4.3 M parameters."""
-    return UNet2DConditionModel(
+    made: Any = diffusers.UNet2DConditionModel
+    return made(
         sample_size=LATENT_PX,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -58,8 +60,8 @@ def build_unet() -> Any:
 
 def build_text_encoder() -> Any:
     """CLIPTextModel: full vocabulary and 77 positions, hidden 64, 3 layers, 3.3 M parameters (3.2 M of them rows)."""
-    return CLIPTextModel(
-        CLIPTextConfig(
+    return transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
             vocab_size=VOCABULARY_SIZE,
             hidden_size=WIDTH,
             intermediate_size=4 * WIDTH,
@@ -77,4 +79,4 @@ def build_text_encoder() -> Any:
 
 def load_tokenizer() -> Any:
     """The CLIP tokenizer from the repository's own vocabulary files; never asks the network."""
-    return CLIPTokenizer.from_pretrained(str(TOKENIZER_DIR), local_files_only=True)
+    return transformers.CLIPTokenizer.from_pretrained(str(TOKENIZER_DIR), local_files_only=True)

@@ -16,7 +16,7 @@ def encode_prompts(text: Any, tokenizer: Any, prompts: Sequence[str]) -> Tensor:
     """Prompts -> (N, 77, 64) text states, each distinct prompt encoded once."""
     distinct = list(dict.fromkeys(prompts))
     ids = tokenizer(distinct, padding="max_length", max_length=POSITIONS, truncation=True, return_tensors="pt")
-    states = torch.cat([text(batch).last_hidden_state for batch in ids.input_ids.split(64)])
+    states = torch.cat([text(batch).last_hidden_state for batch in torch.split(ids.input_ids, 64)])
     index = {prompt: k for k, prompt in enumerate(distinct)}
     return states[[index[prompt] for prompt in prompts]]
 
@@ -25,9 +25,8 @@ def encode_prompts(text: Any, tokenizer: Any, prompts: Sequence[str]) -> Tensor:
 def sample_latents(unet: Any, context: Tensor, empty: Tensor, steps: int = 8, guidance: float = 4.0, seed: int = 0,
                    ) -> Tensor:  # fmt: skip
     """Scaled latents (N, 4, 8, 8) for text states (N, 77, 64) and those of the empty prompt (1, 77, 64)."""
-    scheduler: Any = DPMSolverMultistepScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing"
-    )
+    made: Any = DPMSolverMultistepScheduler
+    scheduler = made(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing")
     scheduler.set_timesteps(steps)
     count = len(context)
     generator = torch.Generator().manual_seed(seed)
@@ -50,7 +49,7 @@ def generate(unet: Any, text: Any, vae: Any, tokenizer: Any, prompts: Sequence[s
     context = encode_prompts(text, tokenizer, prompts)
     empty = encode_prompts(text, tokenizer, [""])
     pictures = []
-    for number, part in enumerate(context.split(batch)):
+    for number, part in enumerate(torch.split(context, batch)):
         latents = sample_latents(unet, part, empty, steps, guidance, seed * 1000 + number)
         pictures.append(vae.decode(latents / SCALING).sample)
     return torch.cat(pictures)

@@ -27,19 +27,21 @@ def accuracy(judge: Judge, images: Sequence[Image.Image], looks: Sequence[Look])
 
 
 def score_checkpoint(unet: Any, text: Any, vae: Any, tokenizer: Any, count: int = 128, steps: int = 8,
-                     guidance: float = 4.0, around: tuple[str, str] = ("", "")) -> dict[str, float]:  # fmt: skip
+                     guidance: float = 4.0, around: tuple[str, str] = ("", ""),
+                     judge: Judge | None = None) -> dict[str, float]:  # fmt: skip
     """Accuracy per attribute over ``count`` fresh full prompts, ``around`` put before and after each."""
     looks = base_looks(PROMPT_SEED, count)
     rng = random.Random(PROMPT_SEED)
     prompts = [around[0] + caption(tags(look), rng) + around[1] for look in looks]
     pictures = generate(unet, text, vae, tokenizer, prompts, steps, guidance, seed=5)
-    return accuracy(load_judge(), to_images(pictures), looks)
+    return accuracy(judge or load_judge(), to_images(pictures), looks)
 
 
-def score_pair(unet: Any, text: Any, vae: Any, tokenizer: Any, count: int = 64) -> dict[str, float]:
+def score_pair(unet: Any, text: Any, vae: Any, tokenizer: Any, count: int = 64,
+               judge: Judge | None = None) -> dict[str, float]:  # fmt: skip
     """The pair the base never saw: how often "pink hair, green eyes" gives pink, green, and a star."""
     prompts = ["1girl, pink hair, green eyes"] * count
     pictures = generate(unet, text, vae, tokenizer, prompts, seed=6)
-    seen = load_judge().look_at(to_images(pictures))
+    seen = (judge or load_judge()).look_at(to_images(pictures))
     marks = (("hair", "pink"), ("eyes", "green"), ("star", "yes"))
     return {label: sum(s.label(name) == label for s in seen) / count for name, label in marks}

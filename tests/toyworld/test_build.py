@@ -10,12 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from safetensors.torch import load_file  # noqa: E402
+
+from lora_forge.toyworld.build import BuildPlan, build  # noqa: E402
 from lora_forge.toyworld.build_text import RowTraining, set_sign_rows, text_states  # noqa: E402
 from lora_forge.toyworld.build_unet import UnetPlan, UnetStage, alphas, train_unet  # noqa: E402
 from lora_forge.toyworld.build_vae import HalfVae, fold_outer_level, unfold_outer_level, whiten  # noqa: E402
 from lora_forge.toyworld.captions import Captioner, pad  # noqa: E402
 from lora_forge.toyworld.data import base_looks, draw_all, mixed_looks, picture_tensor, to_images  # noqa: E402
-from lora_forge.toyworld.layout import to_ldm, unet_key, vae_key  # noqa: E402
+from lora_forge.toyworld.judge import load_judge  # noqa: E402
+from lora_forge.toyworld.layout import load_models, to_ldm, unet_key, vae_key  # noqa: E402
 from lora_forge.toyworld.nets import SCALING, build_text_encoder, build_unet, build_vae, load_tokenizer  # noqa: E402
 from lora_forge.toyworld.subject import TRIGGER  # noqa: E402
 from lora_forge.toyworld.world import draw, tags  # noqa: E402
@@ -153,3 +157,17 @@ def test_unet_names_are_those_of_a_real_sd15_file(ours: str, theirs: str) -> Non
 )
 def test_vae_names_are_those_of_a_real_sd15_file(ours: str, theirs: str) -> None:
     assert vae_key(ours) == theirs
+
+
+def test_everything_can_be_built_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All stages in miniature: the files appear, can be read, and a second run finds nothing left to train."""
+    plan = BuildPlan(judge_pictures=16, judge_steps=2, vae_pictures=10, vae_steps=1, text_steps=2, unet_pictures=8,
+                     unet=UnetPlan(steps=1, batch=2), prompts=2)  # fmt: skip
+    build(tmp_path, plan)
+    assert "unet after" in capsys.readouterr().out
+    first = load_file(str(tmp_path / "toyworld.safetensors"))
+    load_models(tmp_path / "toyworld.safetensors")
+    load_judge(tmp_path / "judge.safetensors")
+    build(tmp_path, plan)
+    again = load_file(str(tmp_path / "toyworld.safetensors"))
+    assert all(torch.equal(again[name], value) for name, value in first.items())
