@@ -36,7 +36,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Target = Literal["attention", "feed_forward", "projection"]
 
 
-def setting(default: Any, help: str, least: float = -math.inf, most: float = math.inf) -> Any:  # noqa: A002
+def setting(default: Any, help: str, least: float = -math.inf, most: float = math.inf) -> Any:
     """A dataclass field with its sentence and its range (both ends allowed)."""
     return dataclasses.field(default=default, metadata={"help": help, "least": least, "most": most})
 
@@ -72,7 +72,9 @@ class TrainConfig:
     clip_skip: int = setting(1, "Text encoder layers counted from the end; 2 for most anime SD1.x checkpoints.", 1, 12)
 
     rank: int = setting(32, "Inner size of the LoRA: detail it can hold, and file size.", 1, 1024)
-    alpha: float = setting(16.0, "Scale is alpha / rank; less acts like a lower learning rate. 0: as rank.", 0.0, 4096.0)
+    alpha: float = setting(
+        16.0, "Scale is alpha / rank; less acts like a lower learning rate. 0: as rank.", 0.0, 4096.0
+    )
     targets: tuple[Target, ...] = setting(
         ("attention", "feed_forward", "projection"), "Which layers of the transformer blocks are adapted."
     )
@@ -80,7 +82,9 @@ class TrainConfig:
     conv_alpha: float = setting(0.0, "Alpha of the convolution adapters; 0 takes conv_rank / 2.", 0.0, 4096.0)
     rank_dropout: float = setting(0.0, "Chance to silence each rank in a step; against copying.", 0.0, 0.95)
     max_norm: float = setting(0.0, "Scale down any adapter whose weight norm exceeds this; 0: off, 1 is common.", 0.0)
-    ema_decay: float = setting(0.0, "Average of the adapter over steps, saved instead of the last; 0: off.", 0.0, 0.99999)
+    ema_decay: float = setting(
+        0.0, "Average of the adapter over steps, saved instead of the last; 0: off.", 0.0, 0.99999
+    )
 
     optimizer: Optimizer = setting("adamw", "Optimizer; all but adamw and adafactor need their own library.")
     learning_rate: float = setting(1e-4, "Learning rate of the UNet adapters; prodigy wants 1.", 0.0, 100.0)
@@ -102,7 +106,9 @@ class TrainConfig:
     )
     min_snr_gamma: float = setting(0.0, "Min-SNR weighting (arXiv 2303.09556); 0: off, 5 is usual.", 0.0, 100.0)
     debiased: bool = setting(False, "Debiased estimation weighting; not together with min_snr_gamma.")
-    noise_offset: float = setting(0.0, "Shifts the noise of each channel; 0.03-0.1 allows darker and brighter.", 0.0, 1.0)
+    noise_offset: float = setting(
+        0.0, "Shifts the noise of each channel; 0.03-0.1 allows darker and brighter.", 0.0, 1.0
+    )
     prior_weight: float = setting(1.0, "Weight of the loss of prior preservation images.", 0.0, 100.0)
     masked_loss: bool = setting(False, "Use each photo's mask or face box: the loss outside counts outside_weight.")
     outside_weight: float = setting(0.1, "Weight of the loss outside the mask or face box.", 0.0, 1.0)
@@ -184,7 +190,9 @@ def load(path: Path) -> TrainConfig:
             cause=cause,
         ) from cause
     if not isinstance(values, dict):
-        raise ConfigError("{path} holds no settings: it is {kind}, not an object.", path=path, kind=type(values).__name__)
+        raise ConfigError(
+            "{path} holds no settings: it is {kind}, not an object.", path=path, kind=type(values).__name__
+        )
     return from_dict(values)
 
 
@@ -299,5 +307,3 @@ def _cross_problems(config: TrainConfig) -> list[str]:
     if config.learning_rate == 0 and config.te_learning_rate == 0:
         problems.append("nothing would be trained: learning_rate and te_learning_rate are both 0")
     return problems
-
-
