@@ -1,7 +1,7 @@
 """The judge: reads hair, eyes, clothes, place and the subject's marks off a picture of the toy world.
 
 A small convolutional net with one head per attribute, trained on its own drawings (``build_judge``), apart from the
-checkpoint's. Measured accuracy on fresh drawings and on VAE reconstructions is in ``build_judge``'s docstring.
+checkpoint's. Its measured accuracy on fresh drawings and on VAE reconstructions stands in ``build``'s docstring.
 """
 
 from __future__ import annotations
