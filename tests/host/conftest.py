@@ -22,8 +22,9 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ldm.save(path, ldm.random_state(ldm.checkpoint(ldm.TOY_SD1)), {"lora_forge.te_heads": "4"})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host(base_path: Path) -> StandaloneHost:
+    """One for all: every borrower gives it back as it was."""
     return StandaloneHost(base_path, device="cpu", precision="fp32")
 
 

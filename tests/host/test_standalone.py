@@ -200,8 +200,9 @@ def test_large_pictures_go_in_small_batches() -> None:
 
 
 def test_adapters_are_moved_as_little_as_possible(
-    host: StandaloneHost, lora_dir: Path, monkeypatch: pytest.MonkeyPatch
+    base_path: Path, lora_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    host = StandaloneHost(base_path, device="cpu")  # with no file at hand yet
     calls: list[str] = []
 
     def spy(name: str, real: Any) -> Any:
