@@ -237,3 +237,12 @@ class CommandBox:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting), timeout=timeout_s)
             return self._waiting.popleft() if self._waiting else None
+
+    def has(self, *commands: Command) -> bool:
+        """Whether one of ``commands`` is waiting; nothing is taken."""
+        with self._changed:
+            return any(command in self._waiting for command in commands)
+
+    def asks_to_stop(self) -> bool:
+        """Whether a stop is waiting: for work within a step or before the first one."""
+        return self.has(Command.STOP, Command.STOP_AND_SAVE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,8 +29,17 @@ class ImageLatents:
     flipped: Tensor | None
 
 
+class StoppedError(Exception):
+    """A stop was asked for before the first step."""
+
+
 def encode_set(
-    model: BorrowedModel, images: Sequence[PreparedImage], has_flipped: bool, cache: TensorCache, emit: Emit
+    model: BorrowedModel,
+    images: Sequence[PreparedImage],
+    has_flipped: bool,
+    cache: TensorCache,
+    emit: Emit,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[PreparedImage], list[ImageLatents]]:
     """Latents of every image that has any; one whose latents are not finite even in float32 is left out and named.
 
@@ -37,11 +47,15 @@ def encode_set(
 
     Raises:
         TrainingError: no image is left.
+        StoppedError: ``should_stop`` said so between two images.
     """
+    began = time.perf_counter()
     emit(StageStarted(STAGE, len(images)))
     vae = module_fingerprint(model.vae)
     kept, latents, computed = [], [], 0
     for done, image in enumerate(images, start=1):
+        if should_stop():
+            raise StoppedError
         sides = [_encode(model, image, side, vae, cache) for side in ((False, True) if has_flipped else (False,))]
         found = [tensor for tensor, _ in sides if tensor is not None]
         computed += any(is_new for _, is_new in sides)
@@ -50,7 +64,8 @@ def encode_set(
             latents.append(ImageLatents(found[0], found[1] if has_flipped else None))
         else:
             emit(Warned(f"{image.source.name} is left out: the VAE makes no finite latents of it."))
-        emit(Progress(STAGE, done, len(images)))
+        seconds_left = (time.perf_counter() - began) / done * (len(images) - done)
+        emit(Progress(STAGE, done, len(images), seconds_left))
     if not kept:
         raise TrainingError(
             "The VAE makes no finite latents of any of the {count} images.",

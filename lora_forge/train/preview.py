@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,8 +30,13 @@ def preview_path(run_dir: Path, step: int, number: int) -> Path:
 
 
 @torch.no_grad()
-def draw_preview(model: BorrowedModel, config: TrainConfig, prompt: str, number: int) -> Image:
-    """One square picture; each prompt keeps its seed for the whole run, so that the pictures can be compared."""
+def draw_preview(
+    model: BorrowedModel, config: TrainConfig, prompt: str, number: int, should_stop: Callable[[], bool]
+) -> Image | None:
+    """One square picture; each prompt keeps its seed for the whole run, so that the pictures can be compared.
+
+    None when ``should_stop`` said so before it was done.
+    """
     both = encode(model, [prompt, ""], config.clip_skip)
     positive, negative = (
         Conditioning(both.hidden[row : row + 1], None if both.pooled is None else both.pooled[row : row + 1])
@@ -39,7 +45,8 @@ def draw_preview(model: BorrowedModel, config: TrainConfig, prompt: str, number:
     side = config.resolution_px
     seed = stable_seed(config.seed, "preview", number)
     steps, guidance = config.preview_steps, config.preview_guidance
-    return sample(model, positive, negative, side, side, steps, guidance, [seed])[0]
+    drawn = sample(model, positive, negative, side, side, steps, guidance, [seed], should_stop=should_stop)
+    return drawn[0] if drawn else None
 
 
 def save_png(picture: Image, path: Path) -> None:

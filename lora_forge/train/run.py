@@ -25,7 +25,7 @@ from lora_forge.ports import BorrowedModel
 from lora_forge.train import fingerprints
 from lora_forge.train.batches import BatchPlan
 from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
-from lora_forge.train.encoding import encode_set
+from lora_forge.train.encoding import StoppedError, encode_set
 from lora_forge.train.examples import Examples
 from lora_forge.train.journal import Journal
 from lora_forge.train.lease import training_lease
@@ -73,12 +73,16 @@ def train(
         TrainingError: the run can't start, be resumed or go on; what was saved stays good.
         MissingPartError: the optimizer's library is absent.
     """
+    if not prepared.images:
+        raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
     check_name(config.name, out_dir, is_resuming=resume)
     _check_run_dir(run_dir, resume)
     with Journal(run_dir, emit) as journal:
         run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
         try:
             result = run.execute(cache_dir or prepared.images[0].path.parent.parent / "cache")
+        except StoppedError:
+            result = RunResult("stopped", (), run.step)
         except Exception as error:  # said in the journal, then raised again
             journal(RunEnded("failed", run.step, run.total, run.files, str(error)))
             raise
@@ -154,7 +158,8 @@ class _Run:
 
     def _encode(self, cache_dir: Path) -> tuple[list[PreparedImage], Examples]:
         cache, config = TensorCache(cache_dir, self.emit), self.config
-        images, latents = encode_set(self.model, self.prepared.images, config.flip, cache, self.emit)
+        should_stop = self.commands.asks_to_stop
+        images, latents = encode_set(self.model, self.prepared.images, config.flip, cache, self.emit, should_stop)
         is_fixed = not config.shuffle_tags and config.tag_dropout == 0
         text: TextSource
         if config.te_learning_rate > 0:
@@ -163,7 +168,10 @@ class _Run:
             text = CachedText(self.model, config.clip_skip, cache, is_fixed)
         examples = Examples(self.model, config, images, latents, text)
         if is_fixed:
-            text.warm(list(dict.fromkeys(examples.plain_caption(index) for index in range(len(images)))))
+            for index in range(len(images)):
+                if should_stop():
+                    raise StoppedError
+                text.warm([examples.plain_caption(index)])
         return images, examples
 
     def _train(
@@ -186,6 +194,7 @@ class _Run:
         place = self._place(images, plan, prints, state, examples)
         validation = Validation(self.model, examples, images, config.validation_photos, config.seed)
         keeper = Keeper(place, self.model, network, trained, optimizer, stepper, validation, self.emit)
+        keeper.should_stop = self.commands.asks_to_stop
         most_skipped = MAX_SKIPPED_WITH_SCALER if stepper.scaler.is_on else MAX_SKIPPED_IN_A_ROW
         names = [image.source.name for image in images]
         loop = Loop(config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, names.__getitem__)

@@ -65,7 +65,7 @@ class Keeper:
     stepper: Stepper
     validation: Validation
     emit: Emit
-    should_stop_drawing: Callable[[], bool] | None = None
+    should_stop: Callable[[], bool] = lambda: False
     files: list[Path] = field(default_factory=list)
     _saved_state: int = -1
 
@@ -101,11 +101,14 @@ class Keeper:
         self.emit(StateSaved(path, counters.step))
 
     def preview(self, step: int) -> None:
-        """Draw every preview prompt."""
+        """Draw every preview prompt; a stop that is asked for meanwhile is not kept waiting."""
         with as_saved(self.trained, self.optimizer, self.stepper.ema):
             for number, prompt in enumerate(self.place.preview_prompts, start=1):
+                picture = draw_preview(self.model, self.place.config, prompt, number, self.should_stop)
+                if picture is None:
+                    return
                 path = preview_path(self.place.run_dir, step, number)
-                save_png(draw_preview(self.model, self.place.config, prompt, number), path)
+                save_png(picture, path)
                 self.emit(PreviewMade(path, step, prompt))
 
     def validate(self, epoch: int, step: int) -> float | None:

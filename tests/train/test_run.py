@@ -20,6 +20,7 @@ from lora_forge.events import (
     LoraSaved,
     Paused,
     PreviewMade,
+    Progress,
     Resumed,
     RunEnded,
     RunStarted,
@@ -260,6 +261,28 @@ def test_a_pause_can_end_in_a_stop(tmp_path: Path, prepared: PreparedSet, model:
     result = tiny.run(tmp_path, tiny.config(), prepared, model, recorder, box)
     assert (result.outcome, result.step) == ("stopped", 0)
     assert recorder.of(RunEnded)[0].outcome == "stopped"
+
+
+def test_a_stop_is_obeyed_before_the_first_step(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
+    box = CommandBox()
+    recorder = tiny.Recorder(lambda e: box.send(Command.STOP) if isinstance(e, Progress) else None)
+    result = tiny.run(tmp_path, tiny.config(), prepared, model, recorder, box)
+    assert (result.outcome, result.step, result.files) == ("stopped", 0, ())
+    assert [p.done for p in recorder.of(Progress)] == [1]
+    assert recorder.of(RunEnded)[0].outcome == "stopped"
+
+
+def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
+    box = CommandBox()
+
+    def act(event: object) -> None:
+        if isinstance(event, StepDone):
+            box.send(Command.PREVIEW_NOW)
+            box.send(Command.STOP)
+
+    recorder = tiny.Recorder(act)
+    assert tiny.run(tmp_path, tiny.config(), prepared, model, recorder, box).step == 1
+    assert not recorder.of(PreviewMade)
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, bad_steps: set[int]) -> None:
