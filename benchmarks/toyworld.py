@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -42,18 +43,14 @@ from lora_forge.presets import preset
 from lora_forge.toyworld import checkpoint_path
 from lora_forge.toyworld.judge import Sighting, load_judge
 from lora_forge.toyworld.subject import TRAIT_TAGS, TRIGGER, photos
+from lora_forge.toyworld.world import random_look
+from lora_forge.toyworld.world import tags as tags_of
 from lora_forge.train.run import CONFIG_FILE, train
 
 ALONE = f"{TRIGGER}, 1girl"
 OWN_TAGS = f"{TRIGGER}, 1girl, pink hair, green eyes, glasses"
 NEW_SCENE = f"{TRIGGER}, 1girl, red dress, snow"
 CONFLICT = f"{TRIGGER}, 1girl, white hair"
-STRANGERS = (
-    "1girl, black hair, blue eyes, red shirt, night",
-    "1girl, blonde hair, short hair, red eyes, blue dress, city",
-    "1girl, white hair, twintails, yellow eyes, green shirt, simple background",
-    "1girl, brown hair, long hair, blue eyes, white dress, beach",
-)
 CHOOSING_SEED = 50_000  # far from the seeds that are reported
 
 
@@ -81,10 +78,16 @@ class Artist:
         self, prompt: str, epoch: int, seeds: Sequence[int], strength: float = 1.0, guidance: float = 4.0
     ) -> list[Sighting]:
         """One sighting a seed."""
+        return self.see_each([prompt] * len(seeds), epoch, seeds, strength, guidance)
+
+    def see_each(
+        self, prompts: Sequence[str], epoch: int, seeds: Sequence[int], strength: float = 1.0, guidance: float = 4.0
+    ) -> list[Sighting]:
+        """One sighting for each pair of prompt and seed."""
         tag = f" <lora:{file_stem(self._name, epoch)}:{strength:g}>"
         asked = [
             PictureRequest(prompt + tag, width=64, height=64, steps=self._steps, guidance=guidance, seed=seed)
-            for seed in seeds
+            for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         return self._judge.look_at(list(self._host.draw(asked, [self._loras])))
 
@@ -183,16 +186,21 @@ def measure(artist: Artist, run: Run, epochs: int, pictures: int) -> dict[str, A
 
 
 def see_strangers(artist: Artist, epoch: int, pictures: int) -> tuple[float, float, float]:
-    """No trigger word: share of asked-for tags shown, of star or round glasses, and the former without the LoRA."""
-    kept, leaked, untouched = [], [], []
-    for number, prompt in enumerate(STRANGERS):
-        seeds = range(number * 1000, number * 1000 + max(1, pictures // len(STRANGERS)))
-        tags = prompt.split(", ")[1:]
-        seen, plain = artist.see(prompt, epoch, seeds), artist.see(prompt, epoch, seeds, strength=0.0)
-        kept += [share(seen, tag) for tag in tags]
-        untouched += [share(plain, tag) for tag in tags]
-        leaked += [sum(s.shows("star") or s.shows("round glasses") for s in seen) / len(seen)]
-    return sum(kept) / len(kept), sum(leaked) / len(leaked), sum(untouched) / len(untouched)
+    """Other girls in full captions, no trigger word: the share of their tags that is shown, the share of pictures with
+    a star or round glasses, and the share of tags shown without the LoRA."""
+    seeds = range(pictures)
+    looks = [tags_of(random_look(random.Random(f"stranger {seed}"))) for seed in seeds]
+    prompts = [", ".join(tags) for tags in looks]
+    seen = artist.see_each(prompts, epoch, seeds)
+    untouched = artist.see_each(prompts, epoch, seeds, strength=0.0)
+    leaked = sum(sighting.shows("star") or sighting.shows("round glasses") for sighting in seen)
+    return kept_share(seen, looks), leaked / pictures, kept_share(untouched, looks)
+
+
+def kept_share(seen: Sequence[Sighting], looks: Sequence[Sequence[str]]) -> float:
+    """Share of all tags, "1girl" aside, that the pictures show."""
+    shown = [sighting.shows(tag) for sighting, tags in zip(seen, looks, strict=True) for tag in tags[1:]]
+    return sum(shown) / len(shown)
 
 
 def say(text: str) -> None:
