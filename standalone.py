@@ -201,7 +201,7 @@ def borrow_packages(folder: str) -> None:
 def install_part(part: str) -> None:
     """One pip call; for torch none when the environment already sees a fitting one."""
     label = {
-        "torch": "torch (the largest part; minutes)",
+        "torch": "torch",
         "core": "diffusers, peft, transformers",
         "ui": "gradio",
         "dev": "the tools of the tests",
@@ -217,7 +217,7 @@ def install_part(part: str) -> None:
     pip = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else []) + what
     before = time.time()
-    code = run_with_clock(pip, f"Installing {label}")
+    code = run_with_clock(pip, f"Installing {label}" + (" (the largest part, minutes)" if part == "torch" else ""))
     if code:
         raise CannotInstallError(explain(part, label))
     say(f"Installed {label} in {time.time() - before:.0f} s")

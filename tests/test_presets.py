@@ -40,8 +40,9 @@ def test_repeats_bring_any_number_of_photos_to_about_the_same_epoch() -> None:
 
 
 def test_a_preset_is_a_copy() -> None:
-    preset("toyworld", Family.SD1)["rank"] = 1
-    assert preset("toyworld", Family.SD1)["rank"] == 16
+    before = dict(preset("toyworld", Family.SD1))
+    preset("toyworld", Family.SD1)["rank"] = 999
+    assert preset("toyworld", Family.SD1) == before
 
 
 def test_an_unknown_kind_names_the_known() -> None:

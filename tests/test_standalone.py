@@ -124,6 +124,21 @@ def test_an_environment_that_was_cut_off_is_made_anew(folder: Path) -> None:
     assert not (folder / ".venv" / "half").exists()
 
 
+@pytest.mark.slow
+def test_a_torch_that_reaches_a_card_is_used_and_not_installed(folder: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "torch").mkdir(parents=True)
+    text = "class cuda:\n    is_available = staticmethod(lambda: True)\n"
+    (site / "torch" / "__init__.py").write_text(text, encoding="utf-8")
+    done = start(folder, "demo", PYTHONPATH=str(site), PIP_INDEX_URL=CLOSED)
+    assert f"Using the torch that is already there: {site}" in done.stderr
+    assert "Installing torch" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: the package index can't be reached, so diffusers")
+    borrowed = list((folder / ".venv").rglob("zz_lora_forge_torch.pth"))
+    assert [path.read_text(encoding="utf-8") for path in borrowed] == [f"{site}\n"]
+    assert json.loads((folder / ".venv" / "lora-forge.json").read_text()).keys() == {"torch"}
+
+
 def test_tools_settings_do_not_ask_for_a_new_install(folder: Path) -> None:
     before = _current_stamp(folder)
     text = (folder / "pyproject.toml").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 
 from lora_forge.cli.console import Console
-from lora_forge.demo import DemoResult, demo_config, demo_plan, run_demo, write_project
+from lora_forge.demo import NAME, DemoResult, demo_config, demo_plan, run_demo, write_project
 from lora_forge.progress import duration
 
 
@@ -17,7 +17,11 @@ def run(args: Namespace, console: Console) -> int:
         return _only_project(args, console)
     started = time.monotonic()
     config, plan = demo_config(args.hot, args.seed), demo_plan(args.seed)
-    made = run_demo(args.out, console, config, plan, config.name.removeprefix("ohwx-girl"))
+    try:
+        made = run_demo(args.out, console, config, plan, config.name.removeprefix(NAME))
+    except KeyboardInterrupt:
+        console.error("interrupted; the same command goes on where it stopped")
+        return 130
     if console.is_json:
         console.object(_as_object(made))
         return 0
