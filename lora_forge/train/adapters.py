@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,27 +17,11 @@ import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from lora_forge.config import Target
-from lora_forge.lora_file.keys import Part
 from lora_forge.lora_file.weights import LoraModule
 from lora_forge.seeds import stable_seed
+from lora_forge.train.sites import Site
 
 ADAPTER_NAME = "lora_forge"
-
-_ATTENTION_CLASSES = ("Transformer2DModel",)
-_CONV_CLASSES = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
-_TEXT_CLASSES = ("CLIPAttention", "CLIPSdpaAttention", "CLIPFlashAttention2", "CLIPMLP")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer that gets an adapter: kohya name, path in its model, and the adapter's rank and alpha."""
-
-    part: Part
-    name: str
-    path: str
-    rank: int
-    alpha: float
 
 
 @dataclass
@@ -126,32 +109,6 @@ class Adapter:
         return LoraModule(down, up, self.alpha)
 
 
-def find_unet_sites(unet: nn.Module, targets: tuple[Target, ...], has_conv: bool) -> Iterator[tuple[str, nn.Module]]:
-    """Paths and layers of the UNet that the targets mean, in the order of the modules.
-
-    As kohya: every Linear and 1x1 convolution within a Transformer2DModel; with ``has_conv`` all Linear and
-    convolution layers of resnets and resamplers too.
-    """
-    for root, module in unet.named_modules():
-        kind = type(module).__name__
-        if kind in _ATTENTION_CLASSES:
-            yield from ((path, m) for path, m in _leaves(root, module) if _target_of(path) in targets)
-        elif has_conv and kind in _CONV_CLASSES:
-            yield from _leaves(root, module)
-
-
-def find_text_sites(tower: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Paths and Linear layers of a CLIP tower's attentions and MLPs."""
-    for root, module in tower.named_modules():
-        if type(module).__name__ in _TEXT_CLASSES:
-            yield from _leaves(root, module)
-
-
-def is_spatial(layer: nn.Module) -> bool:
-    """Whether the layer is a convolution with a kernel larger than 1x1: the ones that take the conv rank."""
-    return isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)
-
-
 def inject(
     model: nn.Module, sites: list[Site], dropout: Dropout, device: torch.device, is_trained: bool
 ) -> list[Adapter]:
@@ -194,15 +151,3 @@ def _fill(layer: Any, site: Site, dropout: Dropout, device: torch.device, is_tra
     adapter = Adapter(site, layer, base, down, up, dropout, site.alpha)
     layer.forward = adapter
     return adapter
-
-
-def _leaves(root: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for path, child in module.named_modules():
-        if isinstance(child, (nn.Linear, nn.Conv2d)):
-            yield f"{root}.{path}", child
-
-
-def _target_of(path: str) -> Target:
-    if ".attn1." in path or ".attn2." in path:
-        return "attention"
-    return "feed_forward" if ".ff." in path else "projection"

@@ -11,23 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_forge.config import Target, TrainConfig
+from lora_forge.config import TrainConfig
 from lora_forge.errors import LoraFileError, TrainingError
-from lora_forge.lora_file.keys import PREFIXES, Part, kohya_name, split_name
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, some_of
 from lora_forge.ports import BorrowedModel
-from lora_forge.train.adapters import (
-    Adapter,
-    Dropout,
-    Site,
-    find_text_sites,
-    find_unet_sites,
-    initialise,
-    inject,
-    is_spatial,
-)
-
-_ALL_TARGETS: tuple[Target, ...] = ("attention", "feed_forward", "projection")
+from lora_forge.train.adapters import Adapter, Dropout, initialise, inject
+from lora_forge.train.sites import Site, file_sites, our_name, training_sites
 
 
 @dataclass(frozen=True)
@@ -77,10 +66,7 @@ class Network:
         """
         _refuse_adapted(model)
         seed = config.seed if seed is None else seed
-        sites = {root: list(found) for root, found in _training_sites(model, config)}
-        if not any(sites.values()):
-            raise TrainingError("These settings leave no layer to train.", "Give targets, or a learning rate above 0.")
-        network = cls._put_on(model, sites, Dropout(seed, config.rank_dropout), is_trained=True)
+        network = cls._put_on(model, training_sites(model, config), Dropout(seed, config.rank_dropout), is_trained=True)
         for adapter in network._adapters.values():
             initialise(adapter, seed)
         return network
@@ -97,7 +83,7 @@ class Network:
             TrainingError: adapters of somebody else are on the model.
         """
         _refuse_adapted(model)
-        network = cls._put_on(model, _file_sites(model, weights), Dropout(0, 0.0), is_trained)
+        network = cls._put_on(model, file_sites(model, weights), Dropout(0, 0.0), is_trained)
         try:
             network.load_weights(weights, strength)
         except BaseException:
@@ -158,7 +144,7 @@ class Network:
         Raises:
             LoraFileError: other layers, ranks or sizes than this network has.
         """
-        ours = {_our_name(self._model, name): module for name, module in weights.items()}
+        ours = {our_name(self._model, name): module for name, module in weights.items()}
         missing, strange = self._adapters.keys() - ours.keys(), ours.keys() - self._adapters.keys()
         if missing or strange:
             raise LoraFileError(
@@ -201,75 +187,6 @@ class Network:
                 adapter.up.mul_(root)
         after = norms * ratios
         return MaxNorm(int((ratios < 1).sum()), float(after.mean()), float(after.max()))
-
-
-def _training_sites(model: BorrowedModel, config: TrainConfig) -> Iterator[tuple[nn.Module, Iterator[Site]]]:
-    if config.learning_rate > 0:
-        yield model.unet, _unet_sites(model, config)
-    if config.te_learning_rate > 0:
-        if not model.text_towers:
-            raise TrainingError(
-                "The text encoder can't be trained here: the host lends none.", "Set te_learning_rate to 0."
-            )
-        for tower in model.text_towers:
-            yield tower.module, _tower_sites(model, _part(tower.prefix), tower.module, config)
-
-
-def _unet_sites(model: BorrowedModel, config: TrainConfig) -> Iterator[Site]:
-    alpha, conv_alpha = config.alpha or float(config.rank), config.conv_alpha or config.conv_rank / 2
-    for path, layer in find_unet_sites(model.unet, config.targets, config.conv_rank > 0):
-        name = kohya_name(model.info.family, "unet", path)
-        if is_spatial(layer):
-            yield Site("unet", name, path, config.conv_rank, conv_alpha)
-        else:
-            yield Site("unet", name, path, config.rank, alpha)
-
-
-def _tower_sites(model: BorrowedModel, part: Part, tower: nn.Module, config: TrainConfig) -> Iterator[Site]:
-    for path, _ in find_text_sites(tower):
-        yield Site(part, kohya_name(model.info.family, part, path), path, config.rank, config.alpha or config.rank)
-
-
-def _file_sites(model: BorrowedModel, weights: Mapping[str, LoraModule]) -> dict[nn.Module, list[Site]]:
-    """Where a file's adapters go; layers in the order of the model."""
-    roots: list[tuple[nn.Module, Part, Iterable[tuple[str, nn.Module]]]] = [
-        (model.unet, "unet", find_unet_sites(model.unet, _ALL_TARGETS, True))
-    ]
-    for tower in model.text_towers:
-        roots.append((tower.module, _part(tower.prefix), find_text_sites(tower.module)))
-    wanted = {_our_name(model, name): module for name, module in weights.items()}
-    sites: dict[nn.Module, list[Site]] = {}
-    for root, part, layers in roots:
-        found = ((path, kohya_name(model.info.family, part, path)) for path, _ in layers)
-        sites[root] = [Site(part, n, p, wanted[n].rank, wanted[n].alpha) for p, n in found if n in wanted]
-    strange = wanted.keys() - {site.name for found_sites in sites.values() for site in found_sites}
-    if strange or not wanted:
-        raise LoraFileError(
-            "{count} of the file's {total} adapters are for layers that {base} does not have, such as {some}.",
-            "Use the LoRA with the kind of base it was trained on.",
-            count=len(strange),
-            total=len(wanted),
-            base=model.info.name or "the checkpoint",
-            some=some_of(strange) or "none",
-        )
-    return sites
-
-
-def _our_name(model: BorrowedModel, name: str) -> str:
-    """``name`` as :func:`kohya_name` spells it: SDXL files may use diffusers' block names, some tools call SD1's
-    only tower ``lora_te1``. Names of no known form come back as they are, to be reported."""
-    try:
-        part, path = split_name(name)
-    except ValueError:
-        return name
-    prefixes = [tower.prefix for tower in model.text_towers]
-    if part == "te1" and prefixes == [PREFIXES["te"]]:
-        part = "te"
-    return kohya_name(model.info.family, part, path)
-
-
-def _part(prefix: str) -> Part:
-    return next(part for part, known in PREFIXES.items() if known == prefix)
 
 
 def _check_sizes(adapter: Adapter, module: LoraModule) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from lora_forge.config import Family, TrainConfig
 from lora_forge.errors import LoraFileError, TrainingError
 from lora_forge.lora_file.keys import module_names, parts_of
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, combine
-from lora_forge.ports import BorrowedModel
+from lora_forge.ports import BaseInfo, BorrowedModel
 from lora_forge.train.network import Network
 from tests.lora_file.models import full_size, run, small, tiny
 
@@ -145,6 +146,7 @@ def test_the_start_is_a_function_of_seed_and_layer_alone() -> None:
     attention = start(CONFIG.replace(targets=["attention"], te_learning_rate=0.0, learning_rate=3e-4))
     assert all(torch.equal(whole[name].down, again[name].down) for name in whole)
     assert not any(torch.equal(whole[name].down, other[name].down) for name in whole)
+    assert not torch.equal(whole[NAME].down, whole[NAME.replace("to_q", "to_k")].down)
     assert len(attention) == 4 * 8
     assert all(torch.equal(module.down, whole[name].down) for name, module in attention.items())
 
@@ -348,12 +350,19 @@ def test_other_spellings_of_names_and_shapes_are_read() -> None:
 
 def test_a_file_for_another_family_is_named_as_such() -> None:
     names = module_names(Family.SDXL, "unet")
-    weights = {name: LoraModule(torch.zeros(2, 8), torch.zeros(8, 2), 1.0) for name in names}
+    weights = {name: LoraModule(torch.zeros(2, 8), torch.zeros(8, 2), 1.0) for name in (*names, "lora_unet_conv_in")}
     model = small()
     before = fingerprint(model)
     with pytest.raises(LoraFileError, match="for layers that tiny does not have, such as lora_"):
         Network.from_weights(model, weights)
     assert fingerprint(model) == before
+
+
+def test_layers_that_are_never_adapted_are_named() -> None:
+    for model in (small(), replace(small(), info=BaseInfo("xl", Family.SDXL, "epsilon", "a test"))):
+        for name in ("lora_unet_conv_in", "lora_unet_input_blocks_0_0", "lora_te3_x", "lora_unet_down_blocks_7"):
+            with pytest.raises(LoraFileError, match=f"does not have, such as {name}"):
+                Network.from_weights(model, {name: LoraModule(torch.zeros(2, 8), torch.zeros(8, 2), 1.0)})
 
 
 def test_wrong_sizes_and_layers_change_nothing() -> None:
