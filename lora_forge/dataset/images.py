@@ -101,7 +101,7 @@ def read_mask(path: Path) -> Image.Image:
         with _open(path, head) as image:
             image.load()
             if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-                alpha = image.convert("RGBA").getchannel("A")
+                alpha: Image.Image = image.convert("RGBA").getchannel("A")
                 if alpha.getextrema() != (255, 255):
                     return alpha
             return to_srgb(image).convert("L")
