@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 OURS_STEP = r'"event": ?"StepDone"[^}]*?"step": ?(\d+)'
 KOHYA_STEP = r"steps:[^\r\n]*?\| ?(\d+)/\d+ \["
@@ -138,13 +139,14 @@ def watch(
 
 
 def _read(
-    process: subprocess.Popen[bytes], pattern: re.Pattern[bytes], measured: Measured, start: float, sink: object
+    process: subprocess.Popen[bytes], pattern: re.Pattern[bytes], measured: Measured, start: float, sink: BinaryIO
 ) -> None:
     """Stamp every new step number as soon as its line arrives."""
     assert process.stdout is not None
     pending = b""
     while chunk := os.read(process.stdout.fileno(), 65536):
-        sink.write(chunk)  # type: ignore[attr-defined]
+        sink.write(chunk)
+        sink.flush()
         pending += chunk
         for found in pattern.finditer(pending):
             step = int(found[1])
