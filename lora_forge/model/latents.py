@@ -76,7 +76,7 @@ def _decode_one(model: BorrowedModel, latent: torch.Tensor) -> torch.Tensor:
 def _to_picture(pixels: torch.Tensor) -> Image.Image:
     """(3, H, W) float in [-1, 1] to 8 bits."""
     values = (pixels.nan_to_num(-1.0).clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-    return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()), "RGB")
+    return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
 
 
 def _is_finite(*tensors: torch.Tensor) -> bool:
