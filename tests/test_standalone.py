@@ -128,7 +128,7 @@ def test_an_environment_that_was_cut_off_is_made_anew(folder: Path) -> None:
 def test_a_torch_that_reaches_a_card_is_used_and_not_installed(folder: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     (site / "torch").mkdir(parents=True)
-    text = "class cuda:\n    is_available = staticmethod(lambda: True)\n"
+    text = "class backends:\n    mps = None\nclass cuda:\n    is_available = staticmethod(lambda: True)\n"
     (site / "torch" / "__init__.py").write_text(text, encoding="utf-8")
     done = start(folder, "demo", PYTHONPATH=str(site), PIP_INDEX_URL=CLOSED)
     assert f"Using the torch that is already there: {site}" in done.stderr
