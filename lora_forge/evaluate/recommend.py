@@ -112,17 +112,22 @@ def _sentence(
         return f"Keep {_name(kept)}: {facts}."
     gap = 100 * (qualities[kept].mean - qualities[runner_up].mean)
     if not rivals:
-        return f"Keep {_name(kept)}: {facts}, {gap:.0f} points ahead of {_name(runner_up)}."
+        return f"Keep {_name(kept)}: {facts}, {_points(gap)} ahead of {_name(runner_up)}."
     error = 100 * math.hypot(qualities[kept].standard_error, qualities[runner_up].standard_error)
     more = f" and {rivals - 1} more" if rivals > 1 else ""
     return (
         f"Keep {_name(kept)}: {facts}; too close to call between it and {_name(runner_up)}{more} "
-        f"(gap {abs(gap):.0f} points, error {error:.0f})."
+        f"(gap {_points(gap)}, error {error:.0f})."
     )
 
 
 def _name(cell: Cell) -> str:
     return f"epoch {cell[0]} at strength {cell[1]:g}"
+
+
+def _points(gap: float) -> str:
+    whole = round(abs(gap))
+    return "1 point" if whole == 1 else f"{whole} points"
 
 
 def _percent(measure: Measure) -> str:
