@@ -16,7 +16,8 @@ Measured on 22 Nov 2026, seeds 0, 1, 2, 32 pictures: every reach met. Tags delet
 eyes 95, star 100, round glasses 100; kept: pink hair 25 by the trigger, 100 by its word. Red dress in snow 100. Own
 traits without the trigger word 98 (deleted) and 99 (kept). "white hair" at guidance 2, strength 1.5: pink stays 59
 points more often. Identity at strength 0, .2 ... 1: 2, 5, 28, 66, 90, 98. What is not good: without the trigger word
-37 % of the pictures (tags deleted) show her star or round glasses; no reach is set for that. Training took 200 to 222 CPU-s a run, on one thread.
+37 % of the pictures (tags deleted) show her star or round glasses; no reach is set for that. Training took 200 to 222
+CPU-s a run, on one thread.
 """
 
 from __future__ import annotations
