@@ -17,6 +17,7 @@ from lora_forge.cli import main
 from lora_forge.cli.parser import build_parser
 from lora_forge.cli.settings import resolve
 from lora_forge.config import Family, TrainConfig
+from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError
 from lora_forge.progress import ProgressPrinter, bar, duration, size
 
@@ -112,6 +113,24 @@ def test_import_of_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert call("import", tmp_path / "none.zip", "--project", tmp_path / "project") == 1
     assert "none.zip is not there" in capsys.readouterr().err
     assert not (tmp_path / "project").exists()
+
+
+def test_importing_twice_is_no_failure_and_priors_stay_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, colour in (("hers", "red"), ("others", "green")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (80, 80), colour).save(tmp_path / folder / "a.png")
+    project = tmp_path / "project"
+    assert call("import", tmp_path / "hers", "--project", project) == 0
+    assert call("import", tmp_path / "hers", "--project", project) == 0
+    assert "0 new in" in capsys.readouterr().err
+    assert call("import", tmp_path / "others", "--project", project, "--prior") == 0
+    found = Project.load(project)
+    assert [(photo.group, found.group(photo.group).is_prior) for photo in found.photos()] == [
+        ("photos", False),
+        ("prior", True),
+    ]
 
 
 def test_a_failure_is_an_object_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,11 +112,18 @@ def _add_import(commands: Any) -> None:
         "Takes a file, a folder, a zip, or a kohya folder (10_name: ten repeats); captions in NAME.txt come along. "
         "What can't be read is named with the reason, and the rest goes on. The project is made when it is not there.",
         '  lora-forge import photos/ --project anna --trigger "ohwx woman"\n'
-        "  lora-forge import more.zip --project anna",
+        "  lora-forge import more.zip --project anna\n"
+        "  lora-forge import women/ --project anna --prior",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="file, folder or zip")
     parser.add_argument("--project", type=Path, required=True, metavar="DIR", help="the project's folder")
     parser.add_argument("--trigger", metavar="WORD", help="the word that calls the subject; kept first in captions")
+    parser.add_argument(
+        "--prior",
+        action="store_true",
+        help="pictures of others of the kind (prior preservation): they keep the LoRA from touching pictures without "
+        "the trigger word",
+    )
 
 
 def _add_prepare(commands: Any) -> None:

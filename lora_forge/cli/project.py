@@ -25,17 +25,15 @@ def _import(args: Namespace, console: Console) -> int:
     project = Project.open(args.project, args.trigger or "")
     if args.trigger is not None and args.trigger != project.trigger_word:
         project.set_trigger_word(args.trigger)
-    report = import_source(args.source, project, console)
-    for left_out in report.skipped:
-        console.say(f"left out {left_out.name}: {left_out.reason}")
+    report = import_source(args.source, project, console, is_prior=args.prior)
     if console.is_json:
         console.object({
             "event": "Imported",
             "imported": [str(path) for path in report.imported],
             "skipped": [{"name": left_out.name, "reason": left_out.reason} for left_out in report.skipped],
         })  # fmt: skip
-    console.say(f"{len(report.imported)} photos in {project.images_dir}, {len(report.skipped)} left out")
-    if not report.imported:
+    console.say(f"{len(report.imported)} new in {project.images_dir}, {len(report.present)} were there already")
+    if not report.imported and not report.present:
         console.error(f"no photo could be imported from {args.source}")
         return 1
     console.say(f"next: lora-forge train --project {args.project} --base FILE.safetensors --name NAME --out DIR")
@@ -54,8 +52,6 @@ def _prepare(args: Namespace, console: Console) -> int:
     sizes = Counter(image.bucket for image in prepared.images)
     for bucket, count in sorted(sizes.items(), key=lambda item: -item[1]):
         console.say(f"  {bucket.width} x {bucket.height}: {count}")
-    for left_out in prepared.skipped:
-        console.say(f"left out {left_out.name}: {left_out.reason}")
     if console.is_json:
         console.object({
             "event": "Prepared",
