@@ -44,8 +44,8 @@ _TOYWORLD: dict[str, Any] = {
     "schedule": "constant",
     "weight_decay": 0.01,
 }
-# Ruined after about epoch 6.
-_TOYWORLD_HOT = {**_TOYWORLD, "repeats": 6, "rank": 8, "alpha": 8.0, "learning_rate": 6e-3, "te_learning_rate": 3e-3}
+# Measured at seed 0: like her and obedient by epoch 5, no obedience from epoch 7, no likeness from epoch 8.
+_TOYWORLD_HOT = {**_TOYWORLD, "repeats": 6, "rank": 8, "alpha": 8.0, "learning_rate": 8e-3, "te_learning_rate": 4e-3}
 
 
 def preset(kind: str, family: Family, photos: int = 25) -> dict[str, Any]:
