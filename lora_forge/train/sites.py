@@ -85,6 +85,7 @@ def file_sites(model: BorrowedModel, weights: Mapping[str, LoraModule]) -> dict[
     for root, part, layers in roots:
         found = ((path, kohya_name(model.info.family, part, path)) for path, _ in layers)
         sites[root] = [Site(part, n, p, wanted[n].rank, wanted[n].alpha) for p, n in found if n in wanted]
+    spelled = {our_name(model, name): name for name in weights}
     strange = wanted.keys() - {site.name for found_sites in sites.values() for site in found_sites}
     if strange or not wanted:
         raise LoraFileError(
@@ -93,7 +94,7 @@ def file_sites(model: BorrowedModel, weights: Mapping[str, LoraModule]) -> dict[
             count=len(strange),
             total=len(wanted),
             base=model.info.name or "the checkpoint",
-            some=some_of(strange) or "none",
+            some=some_of(spelled[name] for name in strange) or "none",
         )
     return sites
 
