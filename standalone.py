@@ -65,7 +65,7 @@ def main(argv: List[str]) -> int:
         print(USAGE)
         return 0 if argv else 2
     verb, options = argv[0], argv[1:]
-    parts = {"demo": ["torch", "core"], "ui": ["torch", "core", "ui"], "test": ["torch", "core", "ui", "dev"]}
+    parts = {"demo": ["torch", "core"], "ui": ["torch", "core", "ui"], "test": ["torch", "core", "ui", "extras", "dev"]}
     if verb not in parts:
         say(f"error: there is no verb {verb!r}; it is one of demo, ui, test. See: standalone.py --help")
         return 2
@@ -204,6 +204,7 @@ def install_part(part: str) -> None:
         "torch": "torch",
         "core": "diffusers, peft, transformers",
         "ui": "gradio",
+        "extras": "optional optimizers and readers",
         "dev": "the tools of the tests",
         "package": "LoRA Forge itself",
     }[part]
