@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from lora_forge.cli.console import Console
-from lora_forge.demo import NAME, DemoResult, demo_config, demo_plan, run_demo, write_project
 from lora_forge.progress import duration
+
+if TYPE_CHECKING:
+    from lora_forge.demo import DemoResult
 
 
 def run(args: Namespace, console: Console) -> int:
     """Run the demo and name what it made."""
+    # Read when torch is imported, below. The toy world's layers are too small to share: a second thread gains little
+    # on a free machine, and on a busy one the two spin waiting for each other (seen: ten times slower).
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if args.only_project:
         return _only_project(args, console)
+    from lora_forge.demo import NAME, demo_config, demo_plan, run_demo
+
     started = time.monotonic()
     config, plan = demo_config(args.hot, args.seed), demo_plan(args.seed)
     try:
@@ -37,6 +47,8 @@ def run(args: Namespace, console: Console) -> int:
 
 
 def _only_project(args: Namespace, console: Console) -> int:
+    from lora_forge.demo import write_project
+
     project, base = write_project(args.out)
     if console.is_json:
         console.object({"event": "ProjectMade", "project": str(project.root), "base": str(base)})
