@@ -53,7 +53,11 @@ def tiny(family: Family = Family.SD1, dtype: torch.dtype = torch.float32, device
             modules = {"lora_te1": _tower(16, 2), "lora_te2": _tower(16, 2, CLIPTextModelWithProjection)}
         else:
             unet = UNet2DConditionModel(
-                block_out_channels=(8, 16, 32, 32), attention_head_dim=2, cross_attention_dim=16, norm_num_groups=4
+                sample_size=64,
+                block_out_channels=(8, 16, 32, 32),
+                attention_head_dim=2,
+                cross_attention_dim=16,
+                norm_num_groups=4,
             )
             modules = {"lora_te": _tower(16, 2)}
     return _borrowed(family, unet, modules, dtype, device)
