@@ -63,12 +63,12 @@ def table(ours: Sequence[Measured], kohya: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
-def run_once(task: Task, kohya: Kohya | None, work: Path, turn: int) -> Measured:
+def run_once(task: Task, kohya: Kohya | None, work: Path, turn: int, keeps_cache: bool = False) -> Measured:
     """One training of ours (``kohya`` None) or kohya's, with a line about it."""
-    name = "kohya" if kohya else "ours"
+    name = "kohya" if kohya else "ours_again" if keeps_cache else "ours"
     out = work / f"{name}_{turn}"
     out.mkdir()
-    if kohya is None:
+    if kohya is None and not keeps_cache:
         shutil.rmtree(work / "project" / "cache", ignore_errors=True)
     command = kohya_command(task, kohya, work, out) if kohya else ours_command(task, work, out)
     run = watch(
@@ -97,6 +97,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, required=True, help="SD1.5 checkpoint, LDM layout")
     parser.add_argument("--rounds", type=int, default=2, help="turns of ours and kohya")
     parser.add_argument("--last-ours", action="store_true", help="end with one more run of ours")
+    parser.add_argument("--again", action="store_true", help="then ours on the same photos, with its cache from before")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--raw", type=Path, help="write every figure as JSON here")
@@ -117,6 +118,8 @@ def run_rounds(arguments: argparse.Namespace, work: Path) -> tuple[list[Measured
             theirs.append(run_once(task, kohya, work, turn))
     if arguments.last_ours:
         ours.append(run_once(task, None, work, arguments.rounds))
+    if arguments.again:
+        run_once(task, None, work, 0, keeps_cache=True)
     return ours, theirs
 
 
