@@ -1,4 +1,4 @@
-"""python benchmarks/full_size.py sd1 /tmp/sd15.safetensors
+"""python benchmarks/full_size.py sd1 sd15.safetensors
 
 Write a full-size checkpoint of random fp16 weights in the layout that public checkpoints have (LDM names): ``sd1``
 (2.1 GB) or ``sdxl`` (6.9 GB). Every program that reads Stable Diffusion files takes it, so trainers can be timed
