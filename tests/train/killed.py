@@ -53,17 +53,28 @@ def check_whole(where: Path) -> int:
     return len(paths)
 
 
+def newest_step(where: Path) -> int:
+    """The step of the newest state; 0 when there is none."""
+    steps = [int(path.stem.removeprefix("step-")) for path in (where / "run" / "state").glob("step-*.safetensors")]
+    return max(steps, default=0)
+
+
 def main(root: Path, seed: int) -> None:
     prepared = tiny.build_project(root / "project")
     began = time.perf_counter()
     assert wait(start(root / "straight", prepared)) == 0
     whole_s = time.perf_counter() - began
 
+    total = newest_step(root / "straight")
     rng, kills, ended, left = random.Random(seed), 0, -signal.SIGKILL, []
     while ended != 0:
+        # Told by steps, not by the clock, so that a fast machine is killed as often as a slow one.
+        until = min(newest_step(root / "killed") + rng.randint(0, 1), total)
         child = start(root / "killed", prepared)
         if kills < MAX_KILLS:
-            time.sleep(rng.uniform(0.1, 0.9) * whole_s)
+            while newest_step(root / "killed") < until:
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, whole_s / total))
             os.kill(child, signal.SIGKILL)
         ended = wait(child)
         assert ended in (0, -signal.SIGKILL), ended
