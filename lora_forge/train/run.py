@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from lora_forge.ports import BorrowedModel
 from lora_forge.train import fingerprints
 from lora_forge.train.batches import BatchPlan
 from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
-from lora_forge.train.encoding import StoppedError, encode_set
+from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
 from lora_forge.train.examples import Examples
 from lora_forge.train.journal import Journal
 from lora_forge.train.lease import training_lease
@@ -133,7 +133,7 @@ class _Run:
             prints = self._fingerprints()
             state = self._load_state(prints)
             atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
-            images, examples = self._encode(cache_dir)
+            images, examples = self._examples(cache_dir)
             with Network.attach(self.model, self.config) as network:
                 return self._train(network, images, examples, prints, state)
 
@@ -156,10 +156,16 @@ class _Run:
         self.step = state.step
         return state
 
-    def _encode(self, cache_dir: Path) -> tuple[list[PreparedImage], Examples]:
+    def _examples(self, cache_dir: Path) -> tuple[Sequence[PreparedImage], Examples]:
+        """The photos that take part, and their batches; encoded now, or when they are met (``encode_ahead``)."""
         cache, config = TensorCache(cache_dir, self.emit), self.config
-        should_stop = self.commands.asks_to_stop
-        images, latents = encode_set(self.model, self.prepared.images, config.flip, cache, self.emit, should_stop)
+        is_ahead = config.encode_ahead == "on" or (config.encode_ahead == "auto" and self.model.device.type != "cpu")
+        images: Sequence[PreparedImage] = self.prepared.images
+        latents: Sequence[ImageLatents]
+        if is_ahead:
+            images, latents = encode_set(self.model, images, config.flip, cache, self.emit, self.commands.asks_to_stop)
+        else:
+            latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit)
         is_fixed = not config.shuffle_tags and config.tag_dropout == 0
         text: TextSource
         if config.te_learning_rate > 0:
@@ -167,9 +173,9 @@ class _Run:
         else:
             text = CachedText(self.model, config.clip_skip, cache, is_fixed)
         examples = Examples(self.model, config, images, latents, text)
-        if is_fixed:
+        if is_ahead and is_fixed:
             for index in range(len(images)):
-                if should_stop():
+                if self.commands.asks_to_stop():
                     raise StoppedError
                 text.warm([examples.plain_caption(index)])
         return images, examples
@@ -177,7 +183,7 @@ class _Run:
     def _train(
         self,
         network: Network,
-        images: list[PreparedImage],
+        images: Sequence[PreparedImage],
         examples: Examples,
         prints: dict[str, Any],
         state: RunState | None,
@@ -208,7 +214,7 @@ class _Run:
 
     def _place(
         self,
-        images: list[PreparedImage],
+        images: Sequence[PreparedImage],
         plan: BatchPlan,
         prints: dict[str, Any],
         state: RunState | None,

@@ -38,9 +38,10 @@ class Validation:
     @torch.no_grad()
     def loss(self) -> float | None:
         """The loss with the weights as they are now; None when there is nothing to validate on."""
-        if not self._chosen:
+        usable = [index for index in self._chosen if self._examples.is_usable(index)]
+        if not usable:
             return None
-        return sum(float(self._error(index)) for index in self._chosen) / len(self._chosen)
+        return sum(float(self._error(index)) for index in usable) / len(usable)
 
     def _error(self, index: int) -> Tensor:
         """One forward pass for each timestep, so that a batch of 4 needs no memory that training did not."""

@@ -20,7 +20,7 @@ from lora_forge.train import cache as cache_module
 from lora_forge.train import encoding
 from lora_forge.train.cache import CachedText, TensorCache
 from lora_forge.train.draws import latents_seed
-from lora_forge.train.encoding import encode_set
+from lora_forge.train.encoding import LatentsWhenMet, encode_set
 from lora_forge.train.fingerprints import module_fingerprint
 from tests.train import tiny
 
@@ -88,12 +88,7 @@ def test_one_changed_tensor_changes_the_fingerprint(model: BorrowedModel) -> Non
 def test_an_image_without_finite_latents_is_left_out_by_name(
     tmp_path: Path, prepared: PreparedSet, model: BorrowedModel, monkeypatch: Any
 ) -> None:
-    def refuse(_: BorrowedModel, images: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-        if seeds == [latents_seed(prepared.images[1].key, False)]:
-            raise TrainingError("Image number {index} has no finite latent.", index=0)
-        return encode_images(model, images, seeds)
-
-    monkeypatch.setattr(encoding, "encode_images", refuse)
+    tiny.refuse_latents(monkeypatch, latents_seed(prepared.images[1].key, False))
     recorder = tiny.Recorder()
     images, latents = encode_set(model, prepared.images, False, TensorCache(tmp_path, print), recorder)
     assert [image.source.name for image in images] == ["photo0.png", "photo2.png"]
@@ -101,6 +96,24 @@ def test_an_image_without_finite_latents_is_left_out_by_name(
     assert "photo1.png" in recorder.of(Warned)[0].message
     with pytest.raises(TrainingError, match="any of the 1 images"):
         encode_set(model, prepared.images[1:2], False, TensorCache(None, print), recorder)
+
+
+def test_latents_when_met_are_encoded_once_and_no_sooner(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
+) -> None:
+    def kept() -> int:
+        return len(list(tmp_path.rglob("*.safetensors")))
+
+    latents = LatentsWhenMet(model, prepared.images, True, TensorCache(tmp_path, print), lambda _: None)
+    assert (len(latents), kept()) == (3, 0)
+    first = latents[2]
+    assert (kept(), latents[2] is first) == (2, True)  # the image and its mirror image
+    ahead = encode_set(model, prepared.images, True, TensorCache(None, print), lambda _: None)[1]
+    for mine, other in zip(latents[:], ahead, strict=True):
+        assert torch.equal(mine.plain, other.plain)
+        assert mine.flipped is not None
+        assert other.flipped is not None
+        assert torch.equal(mine.flipped, other.flipped)
 
 
 def test_a_disk_that_refuses_is_no_reason_to_stop(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import LoraFileError, TrainingError
@@ -27,10 +28,12 @@ from lora_forge.events import (
     StateSaved,
     StepDone,
     Validated,
+    Warned,
 )
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import step as step_module
+from lora_forge.train.draws import latents_seed
 from lora_forge.train.journal import read_journal
 from lora_forge.train.step import Stepper
 from lora_forge.train.tensor_file import load_tree
@@ -126,7 +129,7 @@ def test_a_torn_journal_line_spoils_no_other(tmp_path: Path, prepared: PreparedS
     (tmp_path / "run" / "journal.jsonl").write_text('{"event": "Kept"}\n{"event": "To', encoding="utf-8")
     tiny.run(tmp_path, tiny.config(epochs=1), prepared, model)
     events = [line["event"] for line in read_journal(tmp_path / "run")]
-    assert events[:2] == ["Kept", "StageStarted"]
+    assert events[:2] == ["Kept", "RunStarted"]
 
 
 def test_max_steps_ends_in_the_middle_and_saves(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
@@ -266,10 +269,35 @@ def test_a_pause_can_end_in_a_stop(tmp_path: Path, prepared: PreparedSet, model:
 def test_a_stop_is_obeyed_before_the_first_step(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
     box = CommandBox()
     recorder = tiny.Recorder(lambda e: box.send(Command.STOP) if isinstance(e, Progress) else None)
-    result = tiny.run(tmp_path, tiny.config(), prepared, model, recorder, box)
+    result = tiny.run(tmp_path, tiny.config(encode_ahead="on"), prepared, model, recorder, box)
     assert (result.outcome, result.step, result.files) == ("stopped", 0, ())
     assert [p.done for p in recorder.of(Progress)] == [1]
     assert recorder.of(RunEnded)[0].outcome == "stopped"
+
+
+def test_encoding_ahead_or_when_met_gives_the_same_files(tmp_path: Path, model: BorrowedModel) -> None:
+    weights = []
+    for choice in ("on", "off"):
+        settings = tiny.config(encode_ahead=choice, flip=True, validation_photos=2, shuffle_tags=False)
+        prepared = tiny.build_project(tmp_path / f"project {choice}")  # each its own cache
+        weights.append(load_file(tiny.run(tmp_path / choice, settings, prepared, model).files[-1]))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_photo_without_finite_latents_costs_its_own_steps_alone(
+    tmp_path: Path, model: BorrowedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = tiny.build_project(tmp_path / "project")
+    bad = latents_seed(prepared.images[1].key, False)
+    tiny.refuse_latents(monkeypatch, bad)
+    recorder = tiny.Recorder()
+    settings = tiny.config(batch_size=1, epochs=1, validation_photos=3)
+    result = tiny.run(tmp_path, settings, prepared, model, recorder)
+    assert [("photo1.png" in warning.message) for warning in recorder.of(Warned)] == [True]
+    assert sum(step.is_skipped for step in recorder.of(StepDone)) == 2  # its two repeats
+    assert all(np.isfinite(validated.loss) for validated in recorder.of(Validated))
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(result.files[-1]).values())
 
 
 def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:

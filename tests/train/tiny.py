@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
@@ -15,10 +16,13 @@ from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.prepare import PrepareSettings, prepare
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.dataset.project import Project
+from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Event
+from lora_forge.model.latents import encode_images
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.model.tokenizer_files import load_tokenizer
 from lora_forge.ports import BaseInfo, BorrowedModel, TextTower
+from lora_forge.train import encoding
 from lora_forge.train.run import RunResult, train
 
 WIDTH = 16
@@ -94,6 +98,17 @@ def config(**changes: Any) -> TrainConfig:
         "preview_steps": 2,
     }
     return TrainConfig(**{**values, **changes})
+
+
+def refuse_latents(monkeypatch: pytest.MonkeyPatch, bad_seed: int) -> None:
+    """Let the VAE make nothing finite of the image whose draw has ``bad_seed``."""
+
+    def refuse(model: BorrowedModel, images: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        if seeds == [bad_seed]:
+            raise TrainingError("Image number {index} has no finite latent.", index=0)
+        return encode_images(model, images, seeds)
+
+    monkeypatch.setattr(encoding, "encode_images", refuse)
 
 
 class Recorder:
