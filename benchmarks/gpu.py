@@ -90,7 +90,7 @@ def speed(run: Measured) -> float:
 
 
 def row(name: str, run: Measured) -> str:
-    figures = f"{speed(run):.2f} | {gigabytes(run.peak_extra)} | {run.first_step().wall_s:.0f}"
+    figures = f"{speed(run):.2f} | {gigabytes(run.peak_extra)} | {run.mark(1).wall_s:.0f}"
     return f"| {name} | {run.name.split(':')[0]} | {figures} |"
 
 

@@ -46,21 +46,25 @@ class Measured:
     steps: list[Mark] = field(default_factory=list)
     tail: str = ""
 
-    def cpu_per_step(self) -> list[float]:
-        """CPU seconds between step lines; the first step is left out (it warms up)."""
-        return [b.cpu_s - a.cpu_s for a, b in zip(self.steps, self.steps[1:], strict=False) if b.step == a.step + 1]
+    def cpu_per_step(self, after: int = 1) -> list[float]:
+        """CPU seconds of the steps behind number ``after``; the first always warms up."""
+        return [b.cpu_s - a.cpu_s for a, b in self._neighbours(after)]
 
-    def wall_per_step(self) -> list[float]:
-        """Wall seconds between step lines; the first step is left out."""
-        return [b.wall_s - a.wall_s for a, b in zip(self.steps, self.steps[1:], strict=False) if b.step == a.step + 1]
+    def wall_per_step(self, after: int = 1) -> list[float]:
+        """Wall seconds of the steps behind number ``after``."""
+        return [b.wall_s - a.wall_s for a, b in self._neighbours(after)]
 
-    def median_cpu(self) -> float:
+    def median_cpu(self, after: int = 1) -> float:
         """Median CPU seconds a step."""
-        return statistics.median(self.cpu_per_step())
+        return statistics.median(self.cpu_per_step(after))
 
-    def first_step(self) -> Mark:
-        """When the first step was done."""
-        return self.steps[0]
+    def mark(self, step: int) -> Mark:
+        """When step number ``step`` was done."""
+        return next(mark for mark in self.steps if mark.step == step)
+
+    def _neighbours(self, after: int) -> list[tuple[Mark, Mark]]:
+        pairs = zip(self.steps, self.steps[1:], strict=False)
+        return [(a, b) for a, b in pairs if b.step == a.step + 1 and a.step >= after]
 
 
 def clean_environment(threads: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ _END = {"content": "<|endoftext|>", "lstrip": False, "normalized": True, "rstrip
 
 @dataclass(frozen=True)
 class Task:
-    """What both programs train: UNet only, batch 1, AdamW, constant rate, cached latents, captions as they are."""
+    """What both train: UNet only, batch 1, one repeat, AdamW, constant rate, cached latents, fixed captions."""
 
     base: Path
     steps: int
@@ -64,6 +64,7 @@ def ours_config(task: Task) -> TrainConfig:
         shuffle_tags=False,
         precision=task.precision,  # type: ignore[arg-type]
         device=task.device,
+        repeats=1,
         max_steps=task.steps,
         validation_photos=0,
         gradient_checkpointing=task.has_checkpointing,
@@ -132,7 +133,7 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
 def write_inputs(work: Path, photos: int) -> None:
     """The photographs for both, and kohya's tokenizers."""
     write_photos(work / "photos", photos)
-    shutil.copytree(work / "photos", work / "kohya_photos" / "10_ohwx")
+    shutil.copytree(work / "photos", work / "kohya_photos" / "1_ohwx")
     write_tokenizers(work / "tokenizer")
 
 
