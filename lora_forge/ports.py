@@ -88,6 +88,17 @@ class PictureRequest:
     clip_skip: int = 1
 
 
+@dataclass(frozen=True)
+class Traces:
+    """Fingerprints of what a run must leave alone, by name: weights, flags, generators, hooks, a picture."""
+
+    marks: dict[str, str]
+
+    def differences(self, later: Traces) -> tuple[str, ...]:
+        """Names of what changed between this and ``later``; what only one of them looked at is left out."""
+        return tuple(name for name in self.marks if name in later.marks and self.marks[name] != later.marks[name])
+
+
 class Host(Protocol):
     """Where the base checkpoint lives: a WebUI, or our own standalone reader."""
 
@@ -95,10 +106,67 @@ class Host(Protocol):
         """What is loaded, without touching its weights."""
         ...
 
-    def borrow(self) -> AbstractContextManager[BorrowedModel]:
-        """Lend the loaded checkpoint; on leaving, whatever happened, it is as it was."""
+    def borrow(self, label: str = "LoRA Forge") -> AbstractContextManager[BorrowedModel]:
+        """Lend the loaded checkpoint; on leaving, whatever happened, it is as it was.
+
+        ``label`` is what the host's own progress bar calls the work, where it has one.
+        """
         ...
 
     def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
         """Draw each request in order with the host's own pipeline; LoRAs are found by file stem in ``lora_dirs``."""
+        ...
+
+
+class Desk(Host, Protocol):
+    """A host with a page in front: what the tab needs to know of it, and may ask of it.
+
+    A WebUI (:mod:`lora_forge.host.webui`) or our own server (:mod:`lora_forge.host.desk`).
+    """
+
+    name: str
+    """What to call it: ``AUTOMATIC1111 v1.10.1``."""
+
+    def language(self) -> str:
+        """``zh`` when the host's page is in Chinese, else ``en``."""
+        ...
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """Titles of the checkpoints that could be loaded, as the host lists them."""
+        ...
+
+    def loaded(self) -> str:
+        """Title of the checkpoint that is chosen; empty when there is none. Loads nothing."""
+        ...
+
+    def switch(self, title: str) -> None:
+        """Load another checkpoint the host's own way.
+
+        Raises:
+            CheckpointError: there is none of that title, it can't be loaded, or a run holds the present one.
+        """
+        ...
+
+    def data_root(self) -> Path:
+        """Where projects live; made when first asked for."""
+        ...
+
+    def lora_dir(self) -> Path:
+        """Where the host looks for LoRA files; made when first asked for."""
+        ...
+
+    def check_loads(self, path: Path) -> tuple[str, ...]:
+        """Keys of a LoRA file that the host's own loader would leave unused; empty is good."""
+        ...
+
+    def report(self, step: int, total: int, text: str) -> None:
+        """Show progress in the host's own bar, while we hold its checkpoint. Never raises."""
+        ...
+
+    def traces(self, with_picture: bool = False) -> Traces:
+        """What the host is like now: compare one from before a run with one from after it.
+
+        Raises:
+            CheckpointError: a picture was asked for and the host could not make it.
+        """
         ...

@@ -104,7 +104,7 @@ class StandaloneHost:
         return self._info
 
     @contextlib.contextmanager
-    def borrow(self) -> Iterator[BorrowedModel]:
+    def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
         """Lend the checkpoint to one borrower at a time; another thread waits its turn.
 
         On leaving, whatever happened: no adapters, nothing wants a gradient, everything in eval mode. The borrower's
