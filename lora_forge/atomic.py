@@ -20,7 +20,13 @@ _RENAME_TRIES = 10
 _RENAME_PAUSE_S = 0.1
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], check: Callable[[Path], None] | None = None) -> None:
+def write_atomically(
+    path: Path,
+    write: Callable[[Path], None],
+    check: Callable[[Path], None] | None = None,
+    *,
+    waits_for_disk: bool = True,
+) -> None:
     """Let ``write`` make a file under a temporary name, then give it the name ``path``, replacing what was there.
 
     The folder is made when missing. The temporary name ends in ``.tmp``, which no host lists as a LoRA. ``check``
@@ -28,22 +34,28 @@ def write_atomically(path: Path, write: Callable[[Path], None], check: Callable[
     file is then gone and the old ``path`` untouched. A temporary file that a killed process left behind is cleared by
     a later write of the same name, once it is an hour old.
 
+    With ``waits_for_disk`` off the file appears whole all the same, but a power cut may take it until someone syncs it,
+    and nothing stale is looked for: for thousands of files that could be made again.
+
     Raises:
         OSError: the disk is full, the folder is read-only, or ``write`` made no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_stale(path)
+    if waits_for_disk:
+        _clear_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         write(temporary)
-        _sync_file(temporary)
+        if waits_for_disk:
+            _sync_file(temporary)
         if check is not None:
             check(temporary)
         _rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if waits_for_disk:
+        _sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,21 +13,16 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from lora_forge.atomic import write_atomically
+
 
 def write_quickly(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a file under a hidden temporary name, then rename it to ``path``.
+    """Let ``write`` make a file under a temporary name, then rename it to ``path``, without waiting for the disk.
 
     Raises:
         OSError: the disk is full or the folder can't be written; what ``write`` raises comes through.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(path, write, waits_for_disk=False)
 
 
 def copy_quickly(source: Path, target: Path) -> None:
