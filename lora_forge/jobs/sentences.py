@@ -1,0 +1,135 @@
+"""Events as sentences in a log that a person reads; kept as templates, so that they can be translated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import singledispatch
+
+from lora_forge import events
+from lora_forge.progress import size
+
+Translate = Callable[[str], str]
+WAIT_STAGE = "wait"
+
+_STAGES = {
+    "import": "Importing {total} photos.",
+    "prepare": "Preparing {total} photos.",
+    WAIT_STAGE: "Waiting until the checkpoint is free: pictures that are being made come first.",
+    "encode": "Encoding {total} {unit}.",
+    "train": "Training: {total} steps.",
+    "prove": "Looking whether the host is as it was.",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """``template`` with ``{named}`` places for ``values``. ``level``: ``info``, ``warning`` or ``error``."""
+
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    level: str = "info"
+
+    def text(self, translate: Translate | None = None) -> str:
+        """The sentence filled in; ``translate`` maps the English template to another language's."""
+        template = self.template if translate is None else translate(self.template)
+        return template.format(**self.values)
+
+
+def plain(text: str, level: str = "info") -> Sentence:
+    """A sentence that is finished already, braces and all."""
+    return Sentence("{text}", {"text": text}, level)
+
+
+@singledispatch
+def sentence_of(event: events.Event) -> Sentence | None:
+    """The sentence for ``event``; None for one that only moves the bar."""
+    return None
+
+
+@sentence_of.register
+def _(event: events.StageStarted) -> Sentence:
+    template = _STAGES.get(event.stage, "{stage}: {total} {unit}." if event.total else "{stage} ...")
+    return Sentence(template, {"stage": event.stage, "total": event.total, "unit": event.unit})
+
+
+@sentence_of.register
+def _(event: events.StageDone) -> Sentence | None:
+    return plain(event.summary) if event.summary else None
+
+
+@sentence_of.register
+def _(event: events.Warned) -> Sentence:
+    return plain(event.message, "warning")
+
+
+@sentence_of.register
+def _(event: events.RunStarted) -> Sentence:
+    values = {
+        "name": event.name,
+        "photos": event.photos,
+        "steps": event.steps_per_epoch,
+        "total": event.total_steps,
+        "base": event.family,
+        "prediction": event.prediction_type,
+        "source": event.prediction_source,
+        "device": event.device,
+        "precision": event.precision,
+        "first": event.first_step,
+    }
+    template = (
+        "{name}: {photos} photos, {steps} steps an epoch, {total} in all; "
+        "base {base}, {prediction} ({source}), on {device} in {precision}."
+    )
+    return Sentence(template + (" Going on from step {first}." if event.first_step > 1 else ""), values)
+
+
+@sentence_of.register
+def _(event: events.EpochEnded) -> Sentence:
+    values = {"epoch": event.epoch, "loss": f"{event.window_mse:.4f}"}
+    if event.validation_loss is None:
+        return Sentence("Epoch {epoch}: mean loss {loss}.", values)
+    values["validation"] = f"{event.validation_loss:.4f}"
+    return Sentence("Epoch {epoch}: mean loss {loss}, validation {validation}.", values)
+
+
+@sentence_of.register
+def _(event: events.LoraSaved) -> Sentence:
+    values = {"file": event.path.name, "keys": event.keys, "size": size(event.size_bytes)}
+    return Sentence("Saved {file} ({keys} keys, {size}).", values)
+
+
+@sentence_of.register
+def _(event: events.PreviewMade) -> Sentence:
+    return Sentence("Preview at step {step}: {file}", {"step": event.step, "file": event.path.name})
+
+
+@sentence_of.register
+def _(event: events.Paused) -> Sentence:
+    return Sentence("Paused after step {step}; the state is saved.", {"step": event.step})
+
+
+@sentence_of.register
+def _(event: events.Resumed) -> Sentence:
+    return Sentence("Going on after step {step}.", {"step": event.step})
+
+
+@sentence_of.register
+def _(event: events.GridSaved) -> Sentence:
+    values = {"columns": event.columns, "rows": event.rows, "file": event.path.name}
+    return Sentence("Grid of {columns} x {rows}: {file}", values)
+
+
+@sentence_of.register
+def _(event: events.Recommended) -> Sentence:
+    return plain(event.sentence)
+
+
+@sentence_of.register
+def _(event: events.RunEnded) -> Sentence | None:
+    values = {"step": event.step, "total": event.total_steps, "files": len(event.files)}
+    if event.outcome == "done":
+        return Sentence("Done at step {step} of {total}; {files} files.", values)
+    if event.outcome == "stopped":
+        return Sentence("Stopped at step {step} of {total}; {files} files.", values)
+    return None  # what failed is said by the error itself
