@@ -34,6 +34,7 @@ from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled
 from lora_forge.train.preview import prompts_of
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
+from lora_forge.train.small_convs import small_convs_as_products
 from lora_forge.train.state import PATTERN, RunState, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
@@ -129,7 +130,12 @@ class _Run:
     files: tuple[Path, ...] = ()
 
     def execute(self, cache_dir: Path) -> RunResult:
-        with training_lease(self.model, self.config.gradient_checkpointing), _memory_said_plainly():
+        model = self.model
+        with (
+            training_lease(model, self.config.gradient_checkpointing),
+            small_convs_as_products(model.unet, model.device),
+            _memory_said_plainly(),
+        ):
             prints = self._fingerprints()
             state = self._load_state(prints)
             atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
