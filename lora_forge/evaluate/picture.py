@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from lora_forge.atomic import write_atomically
+from lora_forge.errors import ConfigError
 from lora_forge.evaluate.grid import Grid
 from lora_forge.evaluate.lettering import Colour, paste, text_mask, text_size, wrap, write
 from lora_forge.evaluate.plan import NO_EPOCH
 from lora_forge.evaluate.recommend import Recommendation
 from lora_forge.evaluate.scores import CellScore, Surface
+from lora_forge.evaluate.xyz import infotext
 from lora_forge.events import Emit, GridSaved
 
 PAPER: Colour = (255, 255, 255)
@@ -133,11 +136,10 @@ def save_grid(
     picture = render_grid(grid, surface, recommendation, note)
     info = PngImagePlugin.PngInfo()
     info.add_text(PLAN_KEY, json.dumps(grid.plan.to_dict()))
-    infotext = grid.plan.infotext()
-    if infotext.isascii():
-        info.add_text("parameters", infotext)
-    else:  # as the hosts write it
-        info.add_itxt("parameters", infotext)
+    with contextlib.suppress(ConfigError):  # a prompt that their plot can't do
+        parameters = infotext(grid.plan, {"Clip skip": str(grid.plan.clip_skip)})
+        add = info.add_text if parameters.isascii() else info.add_itxt  # as the hosts write it
+        add("parameters", parameters)
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG", pnginfo=info))
     emit(GridSaved(path, len(grid.plan.epochs), len(grid.plan.strengths)))
 

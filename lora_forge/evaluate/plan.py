@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -149,30 +148,6 @@ class GridPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; tuples become lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-    def infotext(self) -> str:
-        """The grid as AUTOMATIC1111 and Forge write one: pasted there, it fills in the X/Y/Z plot."""
-        epochs, strengths = self.epochs, [strength for strength in self.strengths if strength] or [1.0]
-        columns = ", ".join(file_stem(self.name, epoch) for epoch in epochs)
-        rows = ", ".join(f":{strength:g}>" for strength in strengths)
-        settings = {
-            "Steps": self.steps,
-            "Sampler": {"dpmpp_2m": "DPM++ 2M", "euler": "Euler", "euler_a": "Euler a", "ddim": "DDIM"}.get(
-                self.sampler, self.sampler
-            ),
-            "CFG scale": f"{self.guidance:g}",
-            "Seed": self.seeds[0],
-            "Size": f"{self.width}x{self.height}",
-            "Clip skip": self.clip_skip,
-            "Script": "X/Y/Z plot",
-            "X Type": "Prompt S/R",
-            "X Values": json.dumps(columns, ensure_ascii=False),
-            "Y Type": "Prompt S/R",
-            "Y Values": json.dumps(rows),
-        }
-        lines = [self.prompt_of(epochs[0], strengths[0])]
-        lines += [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
-        return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in settings.items())])
 
 
 def file_stem(name: str, epoch: int) -> str:

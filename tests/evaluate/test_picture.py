@@ -15,6 +15,7 @@ from lora_forge.evaluate.lettering import text_mask, text_size, wrap
 from lora_forge.evaluate.picture import IDENTITY, KEEP, PLAN_KEY, render_grid, save_grid
 from lora_forge.evaluate.recommend import Recommendation, recommend
 from lora_forge.evaluate.scores import CellScore, PictureScore
+from lora_forge.evaluate.xyz import infotext
 from lora_forge.events import Event, GridSaved
 
 Cell = tuple[int, float]
@@ -122,7 +123,7 @@ def test_the_file_carries_plan_and_infotext(tmp_path: Path) -> None:
             for key, value in json.loads(picture.info[PLAN_KEY]).items()
         }
         assert GridPlan(**told) == grid.plan
-        assert picture.info["parameters"] == grid.plan.infotext()
+        assert picture.info["parameters"] == infotext(grid.plan, {"Clip skip": "1"})
 
 
 def test_lettering_without_a_scalable_font(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -125,20 +124,3 @@ def test_requests_carry_every_setting() -> None:
         first.clip_skip,
     )
     assert told == ("bad", 64, 128, 8, 4.0, "euler", 2)
-
-
-def test_infotext_starts_the_hosts_own_plot() -> None:
-    """The rules of HOSTS.md: first values are in the prompt, lists are CSV in a JSON string, three pairs at least."""
-    plan = GridPlan(PROMPT, "bad hands", (1, 2), (0.0, 0.5, 1.0), (7,), 64, 64, 8, 4.0)
-    prompt, negative, settings = plan.infotext().split("\n")
-    assert prompt == "ohwx, 1girl <lora:toy-000001:0.5>"
-    assert negative == "Negative prompt: bad hands"
-    columns = json.loads(settings.split("X Values: ")[1].split(", Y Type")[0])
-    rows = json.loads(settings.split("Y Values: ")[1])
-    assert columns.split(", ") == ["toy-000001", "toy-000002"]
-    assert rows.split(", ") == [":0.5>", ":1>"]
-    assert columns.split(", ")[0] in prompt
-    assert rows.split(", ")[0] in prompt
-    assert settings.startswith(
-        "Steps: 8, Sampler: DPM++ 2M, CFG scale: 4, Seed: 7, Size: 64x64, Clip skip: 1, Script: X/Y/Z plot"
-    )
