@@ -27,7 +27,7 @@ def small_convs_as_products(network: nn.Module, device: torch.device) -> Iterato
     is_cpu = device.type == "cpu"
     chosen = [m for m in network.modules() if is_cpu and isinstance(m, nn.Conv2d) and _fits(m)]
     for conv in chosen:
-        conv.forward = functools.partial(_forward, conv)
+        conv.forward = functools.partial(_forward, conv)  # type: ignore[method-assign]
     try:
         yield
     finally:
