@@ -1,0 +1,70 @@
+"""Weights stay in the type they are stored in, and compute in another: what Forge and ComfyUI call manual cast.
+
+For networks of our own on a host's memory: a copy in the other type would be a second set of weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _Linear(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, _like(self.weight, input), _like(self.bias, input))
+
+
+class _Conv2d(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, _like(self.weight, input), _like(self.bias, input))
+
+
+class _GroupNorm(nn.GroupNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, _like(self.weight, input), _like(self.bias, input), self.eps)
+
+
+class _LayerNorm(nn.LayerNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        shape = list(self.normalized_shape)
+        return F.layer_norm(input, shape, _like(self.weight, input), _like(self.bias, input), self.eps)
+
+
+class _Embedding(nn.Embedding):
+    compute_dtype: torch.dtype
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.embedding(input, self.weight, self.padding_idx).to(self.compute_dtype)
+
+
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: _Linear,
+    nn.Conv2d: _Conv2d,
+    nn.GroupNorm: _GroupNorm,
+    nn.LayerNorm: _LayerNorm,
+    nn.Embedding: _Embedding,
+}
+
+
+def compute_in(module: Any, dtype: torch.dtype) -> None:
+    """Make ``module`` take and give ``dtype``, whatever its parameters are stored in; they stay where they are.
+
+    Does nothing when all are of that type. A layer of a kind that is not known here gets parameters of its own.
+    """
+    if all(parameter.dtype is dtype for parameter in module.parameters()):
+        return
+    for layer in module.modules():
+        if type(layer) in _KINDS:
+            layer.__class__ = _KINDS[type(layer)]
+            if isinstance(layer, _Embedding):
+                layer.compute_dtype = dtype
+        else:
+            for name, parameter in layer.named_parameters(recurse=False):
+                setattr(layer, name, nn.Parameter(parameter.to(dtype), requires_grad=False))
+
+
+def _like(parameter: Any, input: Tensor) -> Any:
+    return None if parameter is None else parameter.to(input.dtype)
