@@ -7,17 +7,24 @@ imported where they are used: this package can be imported without any.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_forge.errors import CheckpointError
-from lora_forge.ports import BaseInfo, BorrowedModel, Traces
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
 
 DATA_FOLDER = "lora_forge"
+_PROOF = {"prompt": "a photo of a red house", "seed": 1, "subseed": 1, "steps": 2, "width": 64, "height": 64}
+_STATE_NAMES = ("job_count", "job_no", "sampling_step", "sampling_steps", "textinfo", "current_image")
 
 
 class WebUIHost(ABC):
@@ -54,8 +61,9 @@ class WebUIHost(ABC):
         """Keys of a LoRA file that the host's own loader would leave unused."""
 
     @abstractmethod
-    def traces(self, with_picture: bool = False) -> Traces:
-        """Fingerprints of weights, flags, generators, hooks; and of a picture, when asked for."""
+    def _networks(self) -> Mapping[str, tuple[Any, Mapping[str, torch.Tensor]]]:
+        """What :meth:`traces` looks at: the host's own modules by part, each with the values to look at in place of
+        tensors that hold a merged LoRA now. Called under the lock; changes nothing."""
 
     @contextlib.contextmanager
     def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
@@ -64,8 +72,21 @@ class WebUIHost(ABC):
         Raises:
             CheckpointError: what is loaded can't be lent, or this thread holds it already.
         """
-        with self._turn(), self._shown(label), self._lend() as model:
+        from lora_forge.host.lending import dropped
+        from lora_forge.host.traces import kept_flags
+
+        with contextlib.ExitStack() as stack:
+            task = stack.enter_context(self._queued())
+            stack.enter_context(self._turn())
+            stack.enter_context(self._shown(task, label))
+            stack.enter_context(kept_flags())
+            model = stack.enter_context(self._lend())
+            stack.enter_context(dropped(model))
             yield model
+
+    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+        """Not built yet: inside a WebUI its own X/Y/Z plot draws."""
+        raise CheckpointError("Drawing a grid inside {name} is not built yet.", "Test in txt2img.", name=self.name)
 
     @property
     def is_lent(self) -> bool:
@@ -77,34 +98,108 @@ class WebUIHost(ABC):
         """The host's generation lock, which is not re-entrant."""
         from modules.call_queue import queue_lock
 
+        from lora_forge.host.lending import Turn
+
         if self._borrower == threading.get_ident():
             raise CheckpointError(
                 "The checkpoint is lent already, to this very piece of work.", "End the run or the drawing first."
             )
-        with queue_lock:
+        turn = Turn(queue_lock)
+        try:
+            turn.wait()
             self._borrower = threading.get_ident()
-            try:
-                yield
-            finally:
+            yield
+        finally:
+            if self._borrower == threading.get_ident():
                 self._borrower = None
+            turn.end()
 
     @contextlib.contextmanager
-    def _shown(self, label: str) -> Iterator[None]:
-        """Our work as a job in the host's progress, under a name of its own making (its maker draws global numbers)."""
-        from modules import progress, shared
+    def _queued(self) -> Iterator[str]:
+        """A task in the host's list, counted in its "In queue: 2/2" (its own maker of names draws global numbers)."""
+        from modules import progress
 
         task = f"task(lora_forge-{uuid.uuid4().hex[:7]})"
         progress.add_task_to_queue(task)
-        shared.state.begin(job=task)
+        try:
+            yield task
+        finally:
+            progress.pending_tasks.pop(task, None)
+
+    @contextlib.contextmanager
+    def _shown(self, task: str, label: str) -> Iterator[None]:
+        """Our work as the host's present job; its progress is afterwards as it was."""
+        from modules import progress, shared
+
+        state = shared.state
+        before = {name: getattr(state, name) for name in _STATE_NAMES if hasattr(state, name)}
+        state.begin(job=task)
         progress.start_task(task)
-        shared.state.job_count = 1
-        shared.state.textinfo = label
+        state.job_count = 1
+        state.textinfo = label
         try:
             yield
         finally:
             progress.finish_task(task)
-            shared.state.end()
-            shared.state.textinfo = None
+            state.end()
+            for name, value in before.items():
+                setattr(state, name, value)
+
+    def traces(self, with_picture: bool = False) -> Traces:
+        """Fingerprints of weights, flags, generators, hooks; and of a picture, when asked for. Waits in the queue."""
+        from lora_forge.host.traces import flag_marks, generator_marks, module_marks
+
+        with self._turn():
+            marks = {**flag_marks(), **generator_marks()}
+            for part, (module, originals) in self._networks().items():
+                marks |= module_marks(part, module, originals)
+            if with_picture:
+                marks["picture"] = self._picture_mark()
+        return Traces(marks)
+
+    def _picture_mark(self) -> str:
+        """Digest of the pixels of a small txt2img of the host's own, which is saved nowhere."""
+        from modules import processing, shared
+        from modules.paths_internal import data_path
+
+        from lora_forge.host.traces import kept_torch_generators
+
+        last_prompt = Path(data_path) / "params.txt"  # what the page's paste button reads
+        kept = last_prompt.read_bytes() if last_prompt.is_file() else None
+        try:
+            with kept_torch_generators():
+                request = processing.StableDiffusionProcessingTxt2Img(
+                    sd_model=shared.sd_model,
+                    sampler_name="Euler",
+                    do_not_save_samples=True,
+                    do_not_save_grid=True,
+                    **_PROOF,
+                )
+                with contextlib.closing(request):
+                    picture = self._process(request)
+        finally:
+            if kept is not None:
+                last_prompt.write_bytes(kept)
+            else:
+                last_prompt.unlink(missing_ok=True)
+        return hashlib.blake2b(picture.convert("RGB").tobytes(), digest_size=16).hexdigest()
+
+    def _process(self, request: Any) -> Image:
+        """The first picture of a request, made in this thread.
+
+        Raises:
+            CheckpointError: there is none; the host's own words are in it.
+        """
+        from modules import processing
+
+        try:
+            return processing.process_images(request).images[0]  # type: ignore[no-any-return]
+        except Exception as cause:
+            what, remedy = (
+                "{name} could not make the proof's picture: {cause}",
+                "Make one in txt2img; its console says more.",
+            )
+            raise CheckpointError(what, remedy, name=self.name, cause=cause) from cause
 
     def report(self, step: int, total: int, text: str) -> None:
         """Show progress in the host's own bar."""
