@@ -15,6 +15,7 @@ import torch
 
 from lora_forge import atomic
 from lora_forge.config import TrainConfig
+from lora_forge.config import load as load_config
 from lora_forge.dataset.prepared import PreparedImage, PreparedSet
 from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone, StageStarted, Warned
@@ -25,6 +26,7 @@ from lora_forge.ports import BorrowedModel
 from lora_forge.train import fingerprints
 from lora_forge.train.batches import BatchPlan
 from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
+from lora_forge.train.claim import claimed
 from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
 from lora_forge.train.examples import Examples
 from lora_forge.train.journal import Journal
@@ -76,9 +78,9 @@ def train(
     """
     if not prepared.images:
         raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
-    check_name(config.name, out_dir, is_resuming=resume)
     _check_run_dir(run_dir, resume)
-    with Journal(run_dir, emit) as journal:
+    check_name(config.name, out_dir, is_resuming=resume)
+    with claimed(run_dir), Journal(run_dir, emit) as journal:
         run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
         try:
             result = run.execute(cache_dir or prepared.images[0].path.parent.parent / "cache")
@@ -138,6 +140,7 @@ class _Run:
         ):
             prints = self._fingerprints()
             state = self._load_state(prints)
+            self._warn_of_another_end(state)
             atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
             images, examples = self._examples(cache_dir)
             with Network.attach(self.model, self.config) as network:
@@ -161,6 +164,15 @@ class _Run:
         fingerprints.check_same(state.fingerprints, prints)
         self.step = state.step
         return state
+
+    def _warn_of_another_end(self, state: RunState | None) -> None:
+        """A schedule that falls over the run falls otherwise when the run's length changes."""
+        if state is None or self.config.schedule == "constant" or not (self.run_dir / CONFIG_FILE).exists():
+            return
+        before, now = load_config(self.run_dir / CONFIG_FILE), self.config
+        if (before.epochs, before.max_steps) != (now.epochs, now.max_steps):
+            lengths = f"The run was planned for {before.epochs} epochs and now has {now.epochs}"
+            self.emit(Warned(f"{lengths}: from here on its learning rate ({now.schedule}) is that of the new length."))
 
     def _examples(self, cache_dir: Path) -> tuple[Sequence[PreparedImage], Examples]:
         """The photos that take part, and their batches; encoded now, or when they are met (``encode_ahead``)."""

@@ -132,6 +132,36 @@ def test_a_torn_journal_line_spoils_no_other(tmp_path: Path, prepared: PreparedS
     assert events[:2] == ["Kept", "RunStarted"]
 
 
+def test_a_second_run_in_the_same_folder_is_refused(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
+) -> None:
+    refused: list[str] = []
+
+    def start_another(event: object) -> None:
+        if isinstance(event, StepDone) and event.step == 1:
+            with pytest.raises(TrainingError, match="Another run is at work in") as caught:
+                tiny.run(tmp_path, tiny.config(name="other"), prepared, model)
+            refused.append(str(caught.value))
+
+    recorder = tiny.Recorder(start_another)
+    assert tiny.run(tmp_path, tiny.config(epochs=1), prepared, model, recorder).outcome == "done"
+    assert len(refused) == 1
+    assert [line["event"] for line in read_journal(tmp_path / "run")].count("RunStarted") == 1
+
+
+def test_a_resumed_run_of_another_length_says_what_becomes_of_its_rate(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
+) -> None:
+    tiny.run(tmp_path, tiny.config(epochs=1), prepared, model)
+    recorder = tiny.Recorder()
+    settings = tiny.config(epochs=2)
+    tiny.run(tmp_path, settings, prepared, model, recorder, resume=True)
+    assert ["was planned for 1 epochs and now has 2" in warned.message for warned in recorder.of(Warned)] == [True]
+    again = tiny.Recorder()
+    tiny.run(tmp_path, settings, prepared, model, again, resume=True)
+    assert not again.of(Warned)
+
+
 def test_max_steps_ends_in_the_middle_and_saves(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
     recorder = tiny.Recorder()
     result = tiny.run(tmp_path, tiny.config(max_steps=4), prepared, model, recorder)
