@@ -228,13 +228,13 @@ import json, sys, warnings
 sys.path[:] = [folder for folder in sys.path if folder]  # not the folder we happen to start in
 warnings.simplefilter("ignore")
 for name, code in json.loads(sys.argv[1]):
-    print("\\n" + json.dumps(["begin", name, ""]), flush=True)
+    print("\\n@lora-forge@" + json.dumps(["begin", name, ""]), flush=True)
     try:
         exec(code, {})
         words = ""
     except BaseException as problem:
         words = (str(problem).strip().splitlines() or [""])[0] or type(problem).__name__
-    print("\\n" + json.dumps(["end", name, words]), flush=True)
+    print("\\n@lora-forge@" + json.dumps(["end", name, words]), flush=True)
 """
 
 
@@ -267,7 +267,7 @@ def _run_probe(code: str) -> str:
         return process.communicate(timeout=PROBE_S)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.communicate()[0].decode("utf-8", "replace") + '\n["slow", "", ""]\n'
+        return process.communicate()[0].decode("utf-8", "replace") + '\n@lora-forge@["slow", "", ""]\n'
 
 
 def _problems(printed: str) -> dict[str, str]:
@@ -275,9 +275,9 @@ def _problems(printed: str) -> dict[str, str]:
     found: dict[str, str] = {}
     is_slow = False
     for line in printed.splitlines():
-        if not line.startswith('["'):
+        if not line.startswith("@lora-forge@"):
             continue  # libraries print what they like
-        what, name, words = json.loads(line)
+        what, name, words = json.loads(line.removeprefix("@lora-forge@"))
         is_slow = is_slow or what == "slow"
         if name:
             found[name] = "Importing it ends Python." if what == "begin" else words
