@@ -17,7 +17,7 @@ from lora_forge.host.live_parts import LiveParts, heads_of, lend
 from lora_forge.host.webui import WebUIHost
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
-from lora_forge.ports import BaseInfo, BorrowedModel
+from lora_forge.ports import BaseInfo, BorrowedModel, Traces
 
 PLAIN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LOAD_ERRORS = (
@@ -85,6 +85,11 @@ class ForgeHost(WebUIHost):
             known = {name for name, _ in module.named_parameters()}
             unused |= {key if isinstance(key, str) else key[0] for key in patches} - known
         return tuple(sorted(unused))
+
+    def traces(self, with_picture: bool = False) -> Traces:
+        """As everywhere, but for the networks' devices: Forge moves them from one picture to the next."""
+        marks = super().traces(with_picture).marks
+        return Traces({name: mark for name, mark in marks.items() if not name.endswith(": devices")})
 
     def _networks(self) -> Mapping[str, tuple[Any, Mapping[str, torch.Tensor]]]:
         engine = _loaded_engine()

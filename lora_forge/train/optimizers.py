@@ -61,10 +61,19 @@ Groups = list[dict[str, Any]]
 
 
 def _adamw(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
+    devices = {parameter.device for group in groups for parameter in group["params"]}
+    return torch.optim.AdamW(groups, fused=all(map(_has_fused_adamw, devices)), **common)
+
+
+def _has_fused_adamw(device: torch.device) -> bool:
+    """Tried on one number: torch before 2.4 on a CPU, before 2.5 on MPS, says no at construction or only at a step."""
+    probe = torch.nn.Parameter(torch.zeros(1, device=device))
+    probe.grad = torch.zeros_like(probe)
     try:
-        return torch.optim.AdamW(groups, fused=True, **common)
-    except RuntimeError:  # this torch has no fused kernel for this device: older than 2.4 on CPU, than 2.5 on MPS
-        return torch.optim.AdamW(groups, **common)
+        torch.optim.AdamW([probe], fused=True).step()
+    except RuntimeError:  # of which NotImplementedError is one
+        return False
+    return True
 
 
 def _adamw8bit(groups: Groups, common: dict[str, Any], _: TrainConfig) -> Any:
