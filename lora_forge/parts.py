@@ -103,7 +103,7 @@ class Part:
     """What is known of one library.
 
     ``why``, ``remedy`` and ``needed_for`` are fixed English sentences (keys of a catalogue); ``detail`` is the raw
-    first line of what went wrong, ``command`` what a person can run by hand; both may be empty.
+    line of what went wrong, ``command`` what a person can run by hand; both may be empty.
     """
 
     name: str
@@ -218,10 +218,11 @@ def _text_of(name: str) -> str:
     return ".".join(map(str, _release(name)))
 
 
-# What is imported, in this order; lazy packages import nothing until a name is asked for.
+# What is imported, in this order; lazy packages import nothing until a name is asked for. diffusers goes first: with a
+# broken peft it fails as it does in real use, and passes once half a peft lies in sys.modules.
 _IMPORTS = {
-    "peft": "from peft import LoraConfig, inject_adapter_in_model",
     "diffusers": "from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel",
+    "peft": "from peft import LoraConfig, inject_adapter_in_model",
 }
 _PROBE = """
 import json, sys, warnings
@@ -233,7 +234,8 @@ for name, code in json.loads(sys.argv[1]):
         exec(code, {})
         words = ""
     except BaseException as problem:
-        words = (str(problem).strip().splitlines() or [""])[0] or type(problem).__name__
+        lines = str(problem).strip().splitlines() or [type(problem).__name__]
+        words = lines[-1 if lines[0].endswith(":") else 0]
     print("\\n@lora-forge@" + json.dumps(["end", name, words]), flush=True)
 """
 

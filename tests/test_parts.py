@@ -114,14 +114,14 @@ def test_each_part_torn(environment: Environment, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name, library in BY_NAME.items() if library.level != "host"))
 def test_each_part_that_does_not_import(environment: Environment, name: str) -> None:
     fill(environment, FULL)
-    body = "print('[\"noise')\nraise RuntimeError('Failed to import it\\nbecause of much')\n"
+    body = "print('[\"noise')\nraise RuntimeError('Failed to import it because of:\\nthis\\nthat does not fit')\n"
     (environment.site / module_of(name) / "__init__.py").write_text(body, encoding="utf-8")
     assert states(environment) == {}  # nothing was imported
     found = examine(environment, imports=True)
     also = {"diffusers"} if name == "peft" else set()  # it imports peft
     assert {other for other, part in found.items() if part["state"] == "broken"} == {name} | also
     part = found[name]
-    assert (part["detail"], part["remedy"], part["can_install"]) == ("Failed to import it", parts.REPAIR, False)
+    assert (part["detail"], part["remedy"], part["can_install"]) == ("that does not fit", parts.REPAIR, False)
     assert f"--no-deps {name}" in part["command"].replace('"', "")
 
 
