@@ -9,8 +9,7 @@ from typing import Any
 
 from lora_forge import config
 from lora_forge.config import Family, TrainConfig
-from lora_forge.errors import TrainingError
-from lora_forge.presets import preset
+from lora_forge.work.settings import new_config, resumed_config
 
 OPTIONS = {
     "epochs": "epochs",
@@ -22,7 +21,6 @@ OPTIONS = {
     "device": "device",
     "precision": "precision",
 }
-SIZE_FIELDS = frozenset({"resolution_px", "use_buckets", "bucket_step_px", "bucket_min_px", "bucket_max_px"})
 DEFAULT_PRESET = "person"
 
 
@@ -44,20 +42,9 @@ def resolve(
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
     """
-    from_file = config.load(args.config).to_dict() if args.config else {}
-    said = given(args)
+    saved = config.load(args.config).to_dict() if args.config else None
     kind = args.preset or (None if args.config else DEFAULT_PRESET)
-    values = preset(kind, family, photos) if kind else {}
-    if prepared_size and SIZE_FIELDS.isdisjoint([*from_file, *said]):
-        values.update(prepared_size)
-    values.update(from_file)
-    # alpha belongs to rank: a preset's ratio is kept when only the rank is changed
-    if "rank" in said and "alpha" not in said and "rank" in values:
-        values["alpha"] = _scaled_alpha(said["rank"], values)
-    values.update(said)
-    values["name"] = args.name
-    values["trigger_word"] = values.get("trigger_word") or trigger_word
-    return config.from_dict(values)
+    return new_config(args.name, kind, family, photos, trigger_word, given(args), saved, prepared_size)
 
 
 def resolve_resumed(args: Namespace, run_dir: Path) -> TrainConfig:
@@ -67,19 +54,4 @@ def resolve_resumed(args: Namespace, run_dir: Path) -> TrainConfig:
         TrainingError: there is no such run.
         ConfigError: a setting is unknown or out of range.
     """
-    path = run_dir / "config.json"
-    if not path.is_file():
-        raise TrainingError(
-            "There is no run named {name} to resume: {path} is not there.",
-            "Start it without --resume, or check --name and --project.",
-            name=args.name,
-            path=path,
-        )
-    return config.load(path).replace(**given(args))
-
-
-def _scaled_alpha(rank: Any, values: Mapping[str, Any]) -> float:
-    try:
-        return float(values["alpha"]) / float(values["rank"]) * float(rank)
-    except (ValueError, ZeroDivisionError):  # from_dict says what is wrong with it
-        return float(values["alpha"])
+    return resumed_config(run_dir, args.name, given(args))

@@ -15,15 +15,14 @@ from lora_forge.cli.base import is_toyworld
 from lora_forge.cli.console import Console
 from lora_forge.cli.settings import resolve, resolve_resumed
 from lora_forge.config import TrainConfig
-from lora_forge.dataset.manifest import PrepareSettings, load_manifest
+from lora_forge.dataset.manifest import PrepareSettings
 from lora_forge.dataset.prepare import prepare
-from lora_forge.dataset.prepared import manifest_path
 from lora_forge.dataset.project import Project
-from lora_forge.errors import DatasetError
 from lora_forge.events import Command, CommandBox, Event, StepDone
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.model.read import read_facts
 from lora_forge.train.run import train
+from lora_forge.work.settings import count_photos, prepared_size
 
 
 def run(args: Namespace, console: Console) -> int:
@@ -62,31 +61,11 @@ def host_of(base: Path, config: TrainConfig) -> StandaloneHost:
 def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:
     if args.resume:
         return resolve_resumed(args, run_dir)
-    photos = sum(not project.group(photo.group).is_prior for photo in project.photos())
-    if not photos:
-        raise DatasetError(
-            "There are no photos in {root}.",
-            "Import some: lora-forge import SOURCE --project {root}",
-            root=project.root,
-        )
+    photos = count_photos(project, "Import some: lora-forge import SOURCE --project {root}")
     facts = read_facts(args.base)
     if args.preset is None and not args.config and is_toyworld(args.base):
         args.preset = "toyworld"
-    return resolve(args, facts.family, photos, project.trigger_word, _prepared_size(project))
-
-
-def _prepared_size(project: Project) -> dict[str, Any] | None:
-    manifest = load_manifest(manifest_path(project))
-    if manifest is None:
-        return None
-    size = manifest.settings
-    return {
-        "resolution_px": size.resolution_px,
-        "use_buckets": size.use_buckets,
-        "bucket_step_px": size.step,
-        "bucket_min_px": size.least,
-        "bucket_max_px": size.most,
-    }
+    return resolve(args, facts.family, photos, project.trigger_word, prepared_size(project))
 
 
 class _Watch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ _LISTED_SUFFIXES = (SUFFIX, ".pt", ".ckpt")  # what hosts list as LoRAs
 _MAX_BYTES = 160
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _EPOCH = re.compile(r"(.+)-(\d{6})")
+_NUMBERED = re.compile(r"(.+)-(?:\d{6}|step\d{8})")
 # Words that the X/Y/Z script replaces in <lora:NAME-NUM:STRENGTH>, wherever they stand.
 _PLACES = ("NUM", "STRENGTH")
 
@@ -39,10 +42,11 @@ def epoch_files(folder: Path, name: str) -> dict[int, Path]:
 
 
 def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False) -> None:
-    """Refuse a name that a host, a prompt or Windows can't take, or that a run in ``out_dir`` has used already.
+    """Refuse a name that a host, a prompt or Windows can't take, or that a file in ``out_dir`` has already.
 
     Letters of any script, digits, spaces inside, ``_``, ``-`` and ``.`` are fine. A used name is refused because
-    hosts go on showing the old weights of a file that was overwritten; subfolders count, hosts know files by stem.
+    hosts go on showing the old weights of a file that was overwritten; subfolders count, hosts know files by stem;
+    so does ``NAME.safetensors`` itself, whose metadata a host would mix with ours.
 
     Raises:
         LoraFileError: with what is wrong, and what to do.
@@ -82,8 +86,29 @@ def _problem(name: str) -> str:
 
 
 def _taken(name: str, out_dir: Path) -> Iterator[Path]:
-    """Numbered files of this name, capitals aside (Windows and macOS see no difference)."""
-    for path in sorted(out_dir.rglob("*")) if out_dir.is_dir() else ():
-        match = _EPOCH.fullmatch(path.stem)
-        if match and match[1].casefold() == name.casefold() and path.suffix.lower() in _LISTED_SUFFIXES:
+    """Files of this name, numbered or not, capitals aside (Windows and macOS see no difference)."""
+    wanted = _folded(name)
+    for path in listed_files(out_dir):
+        match = _NUMBERED.fullmatch(path.stem)
+        if wanted in (_folded(path.stem), _folded(match[1]) if match else None):
             yield path
+
+
+def listed_files(folder: Path) -> Iterator[Path]:
+    """All files in and beneath ``folder`` that hosts list as LoRAs; like them, through links to other folders too."""
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(here)
+        if place in seen:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        for name in sorted(names):
+            path = Path(here) / name
+            if path.suffix.lower() in _LISTED_SUFFIXES:
+                yield path
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()

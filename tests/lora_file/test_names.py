@@ -66,6 +66,25 @@ def test_used_names_are_refused_unless_resuming(tmp_path: Path) -> None:
     check_name("ohwx", tmp_path / "not yet there")
 
 
+@pytest.mark.parametrize(
+    "used", ["ohwx.safetensors", "OHWX.pt", "deep/er/ohwx-step00000007.safetensors", "ohwx-000001.ckpt"]
+)
+def test_any_file_of_the_name_counts_and_longer_names_do_not(tmp_path: Path, used: str) -> None:
+    path = tmp_path / used
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    with pytest.raises(LoraFileError, match="exists already"):
+        check_name("ohwx", tmp_path)
+    for other in ("ohwx_v2", "ohwx-v2", "ohw", "ohwx-1"):
+        check_name(other, tmp_path)
+
+
+def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
+    (tmp_path / "Zoe\u0308.safetensors").write_bytes(b"")
+    with pytest.raises(LoraFileError, match="exists already"):
+        check_name("zo\u00eb", tmp_path)
+
+
 def test_epoch_files_are_found_in_order(tmp_path: Path) -> None:
     for name in ("a-000010", "a-000002", "A-000003", "a", "a-b-000001"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"")

@@ -1,0 +1,187 @@
+"""One run from the tab: prepare, wait for the checkpoint, train, check each file, and leave the host as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lora_forge.config import TrainConfig
+from lora_forge.dataset.manifest import PrepareSettings
+from lora_forge.dataset.prepare import prepare
+from lora_forge.dataset.prepared import PreparedSet
+from lora_forge.dataset.project import Project
+from lora_forge.errors import LoraForgeError, MissingPartError, TrainingError
+from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
+from lora_forge.ports import BaseInfo, Desk, Traces
+from lora_forge.work.planning import RunRequest, out_dir, plan
+
+if TYPE_CHECKING:
+    from lora_forge.train.run import RunResult
+
+_MOST_NAMED = 5
+
+
+class _StoppedError(Exception):
+    """A stop was asked for before the first step."""
+
+
+def run(desk: Desk, request: RunRequest, emit: Emit, commands: CommandBox) -> RunResult:
+    """Do the whole run and give what it wrote.
+
+    A stop is obeyed between two photos while they are prepared, as soon as the checkpoint is ours while we wait for
+    it, and between two steps. Files are written to the host's Lora folder; each is looked at with the host's own
+    loader as soon as it is there. With ``request.prove`` what the host was like is compared with what it is like
+    after the run, a failed one too, and the log says what came of it.
+
+    Raises:
+        LoraForgeError: as :func:`plan`, ``Desk.borrow`` and :func:`lora_forge.train.run.train` do.
+        MissingPartError: a library that training needs is absent.
+    """
+    train_result = _train_result()
+    config = plan(desk, request)
+    try:
+        prepared = _prepare(request, config, emit, commands)
+        before = _look(desk, request, emit)
+        _stop_if_asked(commands)
+    except _StoppedError:
+        return train_result("stopped", (), 0)
+    try:
+        return _borrow_and_train(desk, request, config, prepared, emit, commands)
+    finally:
+        if before is not None:
+            _compare(desk, request, before, emit)
+
+
+def _train_result() -> type[RunResult]:
+    """The trainer, imported now: a missing library is said before a person waits for anything."""
+    try:
+        from lora_forge.train.run import RunResult
+    except ImportError as cause:
+        raise MissingPartError(
+            "Training needs {part}, which can't be imported: {cause}.",
+            "Install it with the button in the tab's list of missing parts.",
+            part=cause.name or "a library",
+            cause=cause,
+        ) from cause
+    return RunResult
+
+
+def _prepare(request: RunRequest, config: TrainConfig, emit: Emit, commands: CommandBox) -> PreparedSet:
+    def emit_or_stop(event: Event) -> None:
+        emit(event)
+        if isinstance(event, Progress):
+            _stop_if_asked(commands)
+
+    return prepare(Project.load(request.project), PrepareSettings.from_config(config), emit_or_stop)
+
+
+def _stop_if_asked(commands: CommandBox) -> None:
+    if commands.asks_to_stop():
+        raise _StoppedError
+
+
+def _borrow_and_train(
+    desk: Desk, request: RunRequest, config: TrainConfig, prepared: PreparedSet, emit: Emit, commands: CommandBox
+) -> RunResult:
+    from lora_forge.train.run import RunResult, train
+
+    planned = desk.info()
+    emit(StageStarted("wait", 0))
+    with desk.borrow(config.name) as model:
+        if commands.asks_to_stop():
+            return RunResult("stopped", (), 0)
+        emit(StageDone("wait"))
+        _check_same(planned, model.info)
+        watch = _Watch(desk, config.name, emit)
+        folder = out_dir(desk, request)
+        return train(model, prepared, config, request.run_dir, folder, watch, commands, resume=request.resume)
+
+
+def _check_same(planned: BaseInfo, lent: BaseInfo) -> None:
+    if (planned.name, planned.family) != (lent.name, lent.family):
+        raise TrainingError(
+            "While the run waited, the checkpoint was changed from {planned} ({old}) to {lent} ({new}).",
+            "Start it again for this one, or load the other one first.",
+            planned=planned.name,
+            old=planned.family.value,
+            lent=lent.name,
+            new=lent.family.value,
+        )
+
+
+@dataclass
+class _Watch:
+    """An ``Emit`` between the trainer and the board: moves the host's bar, and has each new file looked at."""
+
+    desk: Desk
+    name: str
+    emit: Emit
+
+    def __call__(self, event: Event) -> None:
+        self.emit(event)
+        if isinstance(event, StepDone):
+            text = f"LoRA Forge: {self.name}, epoch {event.epoch}, loss {event.window_mse:.4f}"
+            self.desk.report(event.step, event.total_steps, text)
+        elif isinstance(event, Progress):
+            self.desk.report(event.done, event.total, f"LoRA Forge: {self.name}, {event.stage}")
+        elif isinstance(event, LoraSaved):
+            self._check(event)
+
+    def _check(self, saved: LoraSaved) -> None:
+        try:
+            unused = self.desk.check_loads(saved.path)
+        except Exception as cause:  # noqa: BLE001 - the host's own code; the run is not to die of its complaint
+            self.emit(Warned(f"{self.desk.name} could not look at {saved.path.name}: {_in_words(cause)}"))
+            return
+        if unused:
+            named = ", ".join(unused[:_MOST_NAMED]) + (" ..." if len(unused) > _MOST_NAMED else "")
+            self.emit(
+                Warned(
+                    f"{self.desk.name} leaves {len(unused)} of {saved.keys} keys of {saved.path.name} unused: {named}."
+                )
+            )
+
+
+def _look(desk: Desk, request: RunRequest, emit: Emit) -> Traces | None:
+    """What the host is like before the run; None when nothing is to be proven, or it can't be."""
+    if request.prove == "off":
+        return None
+    emit(StageStarted("prove", 0))
+    try:
+        return desk.traces(with_picture=request.prove == "picture")
+    except Exception as problem:  # noqa: BLE001 - the host's own code; the run can do without the proof
+        emit(Warned(f"Whether the host is left as it was can't be shown: {_in_words(problem)}"))
+        return None
+
+
+def _compare(desk: Desk, request: RunRequest, before: Traces, emit: Emit) -> None:
+    """Say whether the host is as it was; never raises, since it may follow another error."""
+    emit(StageStarted("prove", 0))
+    try:
+        after = desk.traces(with_picture=request.prove == "picture")
+    except Exception as problem:  # noqa: BLE001 - the run's own error is the one to be heard
+        emit(Warned(f"Whether the host is left as it was can't be shown: {_in_words(problem)}"))
+        return
+    changed = before.differences(after)
+    if changed:
+        emit(Warned(f"The host is not as it was. Changed: {', '.join(changed)}.{_excuse(changed)}"))
+        return
+    emit(StageDone("prove", f"The host is as it was, bit for bit: {_compared(before, after)}."))
+
+
+def _compared(before: Traces, after: Traces) -> str:
+    """``36 marks are equal (random 3, torch 15, unet 6, picture)``."""
+    both = [name for name in before.marks if name in after.marks]
+    parts = Counter(name.partition(":")[0] for name in both)
+    listed = ", ".join(part if count == 1 else f"{part} {count}" for part, count in parts.items())
+    return f"{len(both)} marks are equal ({listed})"
+
+
+def _excuse(changed: tuple[str, ...]) -> str:
+    others = all(name.startswith("random") for name in changed)
+    return " Pictures that were made meanwhile move these too." if others else ""
+
+
+def _in_words(cause: BaseException) -> str:
+    return str(cause) if isinstance(cause, LoraForgeError) else f"{type(cause).__name__}: {cause}"

@@ -1,0 +1,102 @@
+"""From a preset and what a person said to one checked config; the last word wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lora_forge import config
+from lora_forge.config import Family, TrainConfig
+from lora_forge.dataset.manifest import load_manifest
+from lora_forge.dataset.prepared import manifest_path
+from lora_forge.dataset.project import Project
+from lora_forge.errors import DatasetError, TrainingError
+from lora_forge.presets import preset
+
+CONFIG_FILE = "config.json"  # as train.run writes it, which is not imported for a name
+SIZE_FIELDS = frozenset({"resolution_px", "use_buckets", "bucket_step_px", "bucket_min_px", "bucket_max_px"})
+
+
+def new_config(
+    name: str,
+    kind: str | None,
+    family: Family,
+    photos: int,
+    trigger_word: str,
+    said: Mapping[str, Any],
+    saved: Mapping[str, Any] | None = None,
+    prepared_size: Mapping[str, Any] | None = None,
+) -> TrainConfig:
+    """The config of a new run: the preset of ``kind``, then ``saved`` (an earlier run's settings), then ``said``.
+
+    ``prepared_size``: the size settings the project is prepared with; they stand unless ``saved`` or ``said`` names a
+    size.
+
+    Raises:
+        ConfigError: an unknown preset or setting, or a value out of range.
+    """
+    saved = saved or {}
+    values = preset(kind, family, photos) if kind else {}
+    if prepared_size and SIZE_FIELDS.isdisjoint([*saved, *said]):
+        values.update(prepared_size)
+    values.update(saved)
+    # alpha belongs to rank: a preset's ratio is kept when only the rank is changed
+    if "rank" in said and "alpha" not in said and "rank" in values:
+        values["alpha"] = _scaled_alpha(said["rank"], values)
+    values.update(said)
+    values["name"] = name
+    values["trigger_word"] = values.get("trigger_word") or trigger_word
+    return config.from_dict(values)
+
+
+def resumed_config(run_dir: Path, name: str, said: Mapping[str, Any]) -> TrainConfig:
+    """The config of a run that goes on: the one it was started with, with what is said now.
+
+    Raises:
+        TrainingError: there is no such run.
+        ConfigError: a setting is unknown or out of range.
+    """
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        raise TrainingError(
+            "There is no run named {name} to resume: {path} is not there.",
+            "Start it without resuming, or check the name and the project.",
+            name=name,
+            path=path,
+        )
+    return config.load(path).replace(**said)
+
+
+def count_photos(project: Project, remedy: str = "Add some first.") -> int:
+    """How many photos there are to learn from, prior preservation pictures not counted.
+
+    Raises:
+        DatasetError: there are none; ``remedy`` may name the project as {root}.
+    """
+    photos = sum(not project.group(photo.group).is_prior for photo in project.photos())
+    if not photos:
+        raise DatasetError("There are no photos in {root}.", remedy, root=project.root)
+    return photos
+
+
+def prepared_size(project: Project) -> dict[str, Any] | None:
+    """The size settings ``project`` is prepared with; None when it is not."""
+    manifest = load_manifest(manifest_path(project))
+    if manifest is None:
+        return None
+    size = manifest.settings
+    return {
+        "resolution_px": size.resolution_px,
+        "use_buckets": size.use_buckets,
+        "bucket_step_px": size.step,
+        "bucket_min_px": size.least,
+        "bucket_max_px": size.most,
+    }
+
+
+def _scaled_alpha(rank: Any, values: Mapping[str, Any]) -> float:
+    try:
+        return float(values["alpha"]) / float(values["rank"]) * float(rank)
+    except (ValueError, TypeError, ZeroDivisionError):  # from_dict says what is wrong with it
+        return float(values["alpha"])
