@@ -216,7 +216,12 @@ def _add_ui(commands: Any) -> None:
     parser = _add(commands, "ui", "ui", "open LoRA Forge in a browser, without a WebUI")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7870, help="port (default: 7870)")
-    parser.add_argument("--base", type=Path, metavar="FILE", help="base checkpoint to show")
+    parser.add_argument("--base", type=Path, metavar="FILE", help="base checkpoint to begin with, .safetensors")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder of checkpoints to choose from")
+    parser.add_argument(
+        "--data", type=Path, default=Path("lora_forge_data"), metavar="DIR", help="projects (default: lora_forge_data)"
+    )
+    parser.add_argument("--loras", type=Path, metavar="DIR", help="where LoRAs go (default: loras in --data)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 

@@ -181,6 +181,17 @@ def trained(lora_dir: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(found[name])) for name in sorted(found, key=lambda name: -newest[name])}
 
 
+def range_text(epochs: Sequence[int]) -> str:
+    """``(1, 2, 3, 5)`` as ``"1-3,5"``, which ``plan.parse_range`` reads."""
+    spans: list[list[int]] = []
+    for epoch in sorted(epochs):
+        if spans and epoch == spans[-1][-1] + 1:
+            spans[-1][1:] = [epoch]
+        else:
+            spans.append([epoch])
+    return ",".join("-".join(map(str, span)) for span in spans)
+
+
 def csv_line(values: Iterable[str]) -> str:
     """Values as the X/Y/Z plot's field has them."""
     return ", ".join(json.dumps(value) if "," in value else value for value in values)

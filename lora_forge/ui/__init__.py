@@ -6,20 +6,32 @@ import os
 import time
 import webbrowser
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from lora_forge.errors import MissingPartError, TrainingError
+from lora_forge.jobs import board
+from lora_forge.ports import Desk
+from lora_forge.ui.around import Around
 
 __all__ = ["serve"]
 
 
-def serve(host: str, port: int, base: Path | None, opens_browser: bool, started: Callable[[str], None]) -> None:
+def serve(
+    host: str,
+    port: int,
+    desk: Desk,
+    around: Around,
+    mount: Callable[[Any, Any], None],
+    opens_browser: bool,
+    started: Callable[[str], None],
+) -> None:
     """Serve the page on ``host``:``port`` until KeyboardInterrupt; ``started`` gets the address.
+
+    ``mount(app, page)`` adds the routes to the web application once it is there.
 
     Raises:
         MissingPartError: gradio is not installed.
         TrainingError: the port is taken.
-        CheckpointError: ``base`` is no checkpoint.
     """
     # Read at gradio's import: no usage statistics, no look for updates.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -35,9 +47,9 @@ def serve(host: str, port: int, base: Path | None, opens_browser: bool, started:
 
     from lora_forge.ui.page import OnlyFromHere, build_page
 
-    page = build_page(base)
+    page = build_page(desk, board(), around)
     try:
-        _, address, _ = page.launch(
+        app, address, _ = page.queue().launch(
             server_name=host,
             server_port=port,
             prevent_thread_lock=True,
@@ -55,6 +67,7 @@ def serve(host: str, port: int, base: Path | None, opens_browser: bool, started:
             host=host,
             next=port + 1,
         ) from cause
+    mount(app, page)
     started(address)
     if opens_browser:
         webbrowser.open(address)
