@@ -19,7 +19,8 @@ class _Linear(nn.Linear):
 
 class _Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, _like(self.weight, input), _like(self.bias, input))
+        result: Tensor = self._conv_forward(input, _like(self.weight, input), _like(self.bias, input))
+        return result
 
 
 class _GroupNorm(nn.GroupNorm):

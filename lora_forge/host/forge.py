@@ -6,24 +6,21 @@ import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
-from lora_forge.host.live_parts import LiveParts, heads_of, lend
 from lora_forge.host.webui import WebUIHost
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
 from lora_forge.ports import BaseInfo, BorrowedModel, Traces
 
+if TYPE_CHECKING:
+    from lora_forge.host.live_parts import LiveParts
+
 PLAIN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-LOAD_ERRORS = (
-    *(ValueError, AssertionError, RuntimeError, LookupError, TypeError, AttributeError, OSError),
-    SafetensorError,
-)
 _TEXT_NAMES = {Family.SD1: ("clip_l",), Family.SD2: ("clip_h",), Family.SDXL: ("clip_l", "clip_g")}
 _PREDICTIONS: tuple[PredictionType, ...] = ("epsilon", "v_prediction")
 _FIRST_PICTURE = "Make one picture with it in txt2img, so that Forge loads it; then come back."
@@ -88,8 +85,7 @@ class ForgeHost(WebUIHost):
 
     def traces(self, with_picture: bool = False) -> Traces:
         """As everywhere, but for the networks' devices: Forge moves them from one picture to the next."""
-        marks = super().traces(with_picture).marks
-        return Traces({name: mark for name, mark in marks.items() if not name.endswith(": devices")})
+        return without_devices(super().traces(with_picture))
 
     def _networks(self) -> Mapping[str, tuple[Any, Mapping[str, torch.Tensor]]]:
         engine = _loaded_engine()
@@ -100,6 +96,8 @@ class ForgeHost(WebUIHost):
     @contextlib.contextmanager
     def _lend(self) -> Iterator[BorrowedModel]:
         from backend import memory_management
+
+        from lora_forge.host.live_parts import lend
 
         engine = self._load()
         _refuse_engine(engine, self._required().title)
@@ -119,7 +117,7 @@ class ForgeHost(WebUIHost):
         chosen = self._required()
         try:
             engine, _ = sd_models.forge_model_reload()
-        except LOAD_ERRORS as cause:
+        except Exception as cause:  # anything may go wrong in a host
             raise CheckpointError(
                 "Forge could not load {name}: {cause}.",
                 "Forge's console says more; choose another checkpoint if the file is damaged.",
@@ -250,19 +248,36 @@ def _restore(patchers: Mapping[str, Any]) -> None:
         for patcher in patchers.values():  # half restored, perhaps: no record fits, so the next picture restores anew
             patcher.lora_loader.loaded_hash = "interrupted"
         raise
-    unet = patchers["UNet"]
+    refuse_partly_away(
+        patchers["UNet"], "Raise 'GPU Weights' at the top of the page, or close other programs that use the card."
+    )
+
+
+def refuse_partly_away(unet: Any, remedy: str) -> None:
+    """A patcher whose UNet the host could not bring to its device whole.
+
+    Raises:
+        CheckpointError: part of it is elsewhere.
+    """
     sizes = [(p.numel() * p.element_size(), p.device == unet.load_device) for p in unet.model.parameters()]
     if not all(is_there for _, is_there in sizes):
         raise CheckpointError(
-            "Forge keeps {away} of the UNet's {total} MB in main memory: training needs all of it on {device}.",
-            "Raise 'GPU Weights' at the top of the page, or close other programs that use the card.",
+            "The WebUI keeps {away} of the UNet's {total} MB in main memory: training needs all of it on {device}.",
+            remedy,
             away=sum(size for size, is_there in sizes if not is_there) >> 20,
             total=sum(size for size, _ in sizes) >> 20,
             device=unet.load_device,
         )
 
 
+def without_devices(traces: Traces) -> Traces:
+    """Less what a host with a memory manager changes at will."""
+    return Traces({name: mark for name, mark in traces.marks.items() if not name.endswith(": devices")})
+
+
 def _live_parts(engine: Any) -> LiveParts:
+    from lora_forge.host.live_parts import LiveParts, heads_of
+
     originals, info = engine.forge_objects_original, _live_info(engine)
     unet, text = originals.unet.model, originals.clip.cond_stage_model
     transformers = [getattr(text, name).transformer for name in _TEXT_NAMES[info.family]]

@@ -97,6 +97,8 @@ def _towers(parts: LiveParts) -> tuple[TextTower, ...]:
         )
     state = _without_projection(states[0])
     if facts.family is Family.SD2:
+        # OpenCLIP's 24th layer is never used, and LoRA files name 23; some hosts keep it.
+        state = {key: tensor for key, tensor in state.items() if ".layers.23." not in key}
         module = views.build_open_clip(state, facts.te_heads)
         return (TextTower(module, load_tokenizer(), views.OPEN_CLIP_PAD_ID, "lora_te"),)
     return (TextTower(views.build_clip(state, facts.te_heads), load_tokenizer(), views.CLIP_PAD_ID, "lora_te"),)
