@@ -28,13 +28,14 @@ def module_marks(part: str, module: nn.Module, originals: Mapping[str, torch.Ten
     and keeps the original aside.
     """
     tensors = dict(_tensors_of(module))
+    aside = {name: kept for name, kept in (originals or {}).items() if isinstance(kept, nn.Parameter)}
+    parameters = {**dict(module.named_parameters()), **aside}
     return {
         f"{part}: weights": weights_mark({**tensors, **(originals or {})}),
-        f"{part}: dtypes and devices": digest(
-            (n, str(t.dtype), str(t.device), list(t.shape)) for n, t in tensors.items()
-        ),
+        f"{part}: dtypes": digest((n, str(t.dtype), list(t.shape)) for n, t in tensors.items()),
+        f"{part}: devices": digest((n, str(t.device)) for n, t in tensors.items()),
         f"{part}: modes": digest((n, type(m).__qualname__, m.training) for n, m in module.named_modules()),
-        f"{part}: gradients": digest((n, p.requires_grad, p.grad is None) for n, p in module.named_parameters()),
+        f"{part}: gradients": digest((n, p.requires_grad, p.grad is None) for n, p in parameters.items()),
         f"{part}: hooks": digest((n, *(len(vars(m).get(h) or ()) for h in _HOOKS)) for n, m in module.named_modules()),
         f"{part}: forwards": digest(n for n, m in module.named_modules() if "forward" in vars(m)),
     }
@@ -95,10 +96,17 @@ def flag_marks() -> dict[str, str]:
     """torch's global flags, this thread's modes, and which function each common layer's ``forward`` is."""
     marks = {f"torch: {name}": str(read()) for name, (read, _) in _FLAGS.items()}
     marks["torch: gradients"] = f"{torch.is_grad_enabled()} {torch.is_inference_mode_enabled()}"
-    marks["torch: autocast"] = f"{torch.is_autocast_enabled()} {torch.is_autocast_cpu_enabled()}"
+    marks["torch: autocast"] = f"{torch.is_autocast_enabled()} {_is_autocast_on_cpu()}"
     marks["torch: layers' forward"] = digest(_name_of(vars(kind).get("forward")) for kind in _PATCHED_CLASSES)
     marks["torch: attention"] = _name_of(nn.functional.scaled_dot_product_attention)
     return marks
+
+
+def _is_autocast_on_cpu() -> bool:
+    try:
+        return bool(torch.is_autocast_enabled("cpu"))
+    except TypeError:  # torch before 2.4 asks so
+        return bool(torch.is_autocast_cpu_enabled())
 
 
 def _name_of(function: Any) -> str:

@@ -42,8 +42,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
-    """Two photos of 64 px."""
-    return tiny.build_project(tmp_path_factory.mktemp("project"), ((70, 70), (64, 64)))
+    """One photo of 64 px."""
+    return tiny.build_project(tmp_path_factory.mktemp("project"), ((64, 64),))
 
 
 @pytest.fixture

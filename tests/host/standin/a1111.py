@@ -222,7 +222,8 @@ def _layer_names(file: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, torch
     for key, tensor in file.items():
         unet = keymap.unet_name(key[len(keymap.UNET_PREFIX) :], 2) if key.startswith(keymap.UNET_PREFIX) else None
         if unet is not None and key.endswith(".weight"):
-            found["lora_unet_" + unet.removesuffix(".weight").replace(".", "_")] = (key, tensor.shape)
+            for spelled in (unet, key[len(keymap.UNET_PREFIX) :]):  # diffusers' way and, for SDXL, LDM's
+                found["lora_unet_" + spelled.removesuffix(".weight").replace(".", "_")] = (key, tensor.shape)
         for prefix, short in ((keymap.SD1_TEXT_PREFIX, "lora_te_"), (keymap.SDXL_TEXT_PREFIX, "lora_te1_")):
             if key.startswith(prefix) and key.endswith(".weight"):
                 inner = key.removeprefix(prefix).removesuffix(".weight")

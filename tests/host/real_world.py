@@ -1,0 +1,173 @@
+"""The contract's world inside a real WebUI: runs in its process, with its Python; no pytest here."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lora_forge.config import TrainConfig
+from lora_forge.dataset.prepare import PrepareSettings, prepare
+from lora_forge.dataset.prepared import PreparedSet
+from lora_forge.dataset.project import Project
+from lora_forge.host.webui import WebUIHost
+from lora_forge.lora_file.weights import LoraModule
+from lora_forge.lora_file.writer import save_lora
+from lora_forge.ports import BorrowedModel
+from lora_forge.train.network import Network
+from tests.host.contract import Tensors
+
+LORA_NAME = "contract-style"
+_PREFIXES = {
+    "unet": ("model.diffusion_model.",),
+    "vae": ("first_stage_model.",),
+    "text": ("cond_stage_model.", "conditioner."),
+}
+
+
+class FileTensors(Mapping[str, torch.Tensor]):
+    """Some tensors of a checkpoint file, read when they are looked at."""
+
+    def __init__(self, path: Path, dtypes: Mapping[str, torch.dtype]) -> None:
+        from safetensors import safe_open
+
+        self._file = safe_open(str(path), framework="pt")
+        self._dtypes = dtypes
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        return self._file.get_tensor(key).to(self._dtypes[key])  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dtypes)
+
+    def __len__(self) -> int:
+        return len(self._dtypes)
+
+
+class A1111World:
+    """:class:`tests.host.contract.World` in AUTOMATIC1111, driven through its own API."""
+
+    tolerance = 2e-5
+
+    def __init__(self, host: WebUIHost) -> None:
+        self.host = host
+        self._root = Path(tempfile.mkdtemp(prefix="contract-"))
+        self._count = itertools.count()
+        self._prepared: PreparedSet | None = None
+
+    @property
+    def prepared(self) -> PreparedSet:
+        if self._prepared is None:
+            self._prepared = draw_project(self._root / "project")
+        return self._prepared
+
+    def live(self, part: str) -> Tensors:
+        state = {key.replace(".wrapped.", "."): t for key, t in self._model().state_dict().items()}
+        known = FileTensors(self._file(), {})._file.keys()
+        return {key: state[key] for key in known if key in state and key.startswith(_PREFIXES[part])}
+
+    def as_loaded(self, part: str) -> Tensors:
+        return FileTensors(self._file(), {key: t.dtype for key, t in self.live(part).items()})
+
+    def outputs(self, model: BorrowedModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        theirs = self._model()
+        draw = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, 4, 16, 16, generator=draw).to(model.device, model.dtype)
+        context = torch.randn(1, 77, model.unet.config.cross_attention_dim, generator=draw).to(noise)
+        when = torch.tensor([500], device=model.device)
+        yield (
+            "UNet",
+            model.unet(noise, when, context).sample,
+            theirs.model.diffusion_model(noise, when, context=context),
+        )
+        picture = noise[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3).clamp(-1, 1).to(model.vae.dtype)
+        yield "encoder", model.vae.encode(picture).latent_dist.mean, theirs.first_stage_model.encode(picture).mean
+        latent = noise.to(model.vae.dtype)
+        yield "decoder", model.vae.decode(latent).sample, theirs.first_stage_model.decode(latent)
+        ids = torch.tensor([[49406, 320, 1125, *[49407] * 74]], device=model.device)
+        text = theirs.cond_stage_model.wrapped.transformer(input_ids=ids)
+        yield "text", model.text_towers[0].module(ids)[0], text.last_hidden_state
+        yield "schedule", model.alphas_cumprod, theirs.alphas_cumprod.float().cpu()
+
+    def draw(self, lora: str = "") -> bytes:
+        answer = self.call("/sdapi/v1/txt2img", {
+            "prompt": f"a photo of a red house {lora}", "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64,
+            "seed": 7, "subseed": 7, "cfg_scale": 5,
+        })  # fmt: skip
+        with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as picture:
+            return picture.convert("RGB").tobytes()
+
+    def lora_tag(self) -> str:
+        path = self.host.lora_dir() / f"{LORA_NAME}.safetensors"
+        if not path.exists():
+            with self.host.borrow() as model:
+                write_lora(model, path)
+        return f"<lora:{LORA_NAME}:1>"
+
+    def folder(self) -> Path:
+        made = self._root / f"work{next(self._count)}"
+        made.mkdir()
+        return made
+
+    def waiting(self) -> int:
+        from modules import progress
+
+        return len(progress.pending_tasks)
+
+    def call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The program's own API, from within."""
+        from modules import shared
+
+        url = f"http://127.0.0.1:{shared.cmd_opts.port}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=900) as answer:
+            return json.loads(answer.read() or "null")
+
+    def _model(self) -> Any:
+        from modules import sd_models
+
+        return sd_models.model_data.sd_model
+
+    def _file(self) -> Path:
+        return Path(self._model().sd_checkpoint_info.filename)
+
+
+def draw_project(root: Path) -> PreparedSet:
+    """Two photos of noise at 64 px."""
+    project = Project.create(root)
+    folder = root / "images" / "subject"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(2):
+        values = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(values).save(folder / f"photo{number}.png")
+        (folder / f"photo{number}.txt").write_text(f"ohwx, tag{number}, hair", encoding="utf-8")
+    return prepare(Project.load(project.root), PrepareSettings(64, True, 16, 32, 128), lambda _: None)
+
+
+def write_lora(model: BorrowedModel, path: Path) -> None:
+    """A LoRA of random values, large enough to change pictures."""
+    config = TrainConfig(name="x", rank=2, alpha=2.0, te_learning_rate=1e-4)
+    draw = torch.Generator().manual_seed(1)
+    with Network.attach(model, config) as network:
+        found = network.weights()
+    save_lora(path, {
+        name: LoraModule(module.down, torch.randn(module.up.shape, generator=draw) * 0.1, module.alpha)
+        for name, module in found.items()
+    }, {})  # fmt: skip
+
+
+def world_of(host: WebUIHost) -> Any:
+    """The world of the program we are in."""
+    return A1111World(host)
