@@ -20,5 +20,7 @@ MODULES = sorted(
 def test_module_imports(name: str) -> None:
     if name == "lora_forge.ui.page":
         pytest.importorskip("gradio")
+    if name.startswith("lora_forge.web"):
+        pytest.importorskip("starlette")
     module = importlib.import_module(name)
     assert module.__doc__, f"{name} does not say what it is for"

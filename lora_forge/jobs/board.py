@@ -13,7 +13,7 @@ from typing import Any
 from lora_forge import events
 from lora_forge.events import Command, CommandBox, Emit, Event
 from lora_forge.jobs.failures import JobError, explain, lost
-from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, Translate, plain, sentence_of
+from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, plain, sentence_of
 
 Work = Callable[[Emit, CommandBox], str]
 OUTCOMES = ("done", "stopped")
@@ -68,13 +68,7 @@ class JobBoard:
             JobError: another job is not over yet, or the system gives no thread.
         """
         with self._lock:
-            self._find_lost()
-            if not self._job.is_over:
-                raise JobError(
-                    "{title} is not over yet, and one job runs at a time.",
-                    "Wait for its end, or stop it first.",
-                    title=self._job.title,
-                )
+            self.check_free()
             before, job = self._job, _Job(self._job.number + 1, title, "running", started_at=time.time())
             job.thread = threading.Thread(target=self._run, args=(job, work), name="lora-forge-job", daemon=True)
             self._job = job
@@ -84,6 +78,21 @@ class JobBoard:
                 self._job = before
                 raise JobError("The system gives no thread for {title}: {cause}.", title=title, cause=cause) from cause
             self._say(Sentence("{title}: started.", {"title": title}))
+
+    def check_free(self) -> None:
+        """Nothing, if a job could be started now.
+
+        Raises:
+            JobError: one is not over yet.
+        """
+        with self._lock:
+            self._find_lost()
+            if not self._job.is_over:
+                raise JobError(
+                    "{title} is not over yet, and one job runs at a time.",
+                    "Wait for its end, or stop it first.",
+                    title=self._job.title,
+                )
 
     def send(self, command: Command) -> None:
         """Tell the job something; it obeys between two steps.
@@ -114,11 +123,11 @@ class JobBoard:
         if thread is not None:
             thread.join(timeout_s)
 
-    def snapshot(self, since: int = 0, translate: Translate | None = None) -> dict[str, Any]:
+    def snapshot(self, since: int = 0, language: str = "en") -> dict[str, Any]:
         """Everything a page shows, as plain JSON values.
 
         ``log`` has the last sentences with a number above ``since``, as ``{number, level, text}``; numbers rise for as
-        long as the process lives. ``translate`` maps an English template to the page's language.
+        long as the process lives. ``language``: ``en`` or ``zh``.
         """
         with self._lock:
             self._find_lost()
@@ -141,11 +150,11 @@ class JobBoard:
                 "ended_at": job.ended_at,
                 "files": list(job.files),
                 "log": [
-                    {"number": number, "level": said.level, "text": said.text(translate)}
+                    {"number": number, "level": said.level, "text": said.text(language)}
                     for number, said in self._log
                     if number > since
                 ],
-                "error": None if job.error is None else _error(job.error, translate),
+                "error": None if job.error is None else _error(job.error, language),
             }
 
     def _run(self, job: _Job, work: Work) -> None:
@@ -209,9 +218,9 @@ def _note(job: _Job, event: Event) -> None:
         job.is_paused = isinstance(event, events.Paused)
 
 
-def _error(error: tuple[Sentence, Sentence], translate: Translate | None) -> dict[str, str]:
+def _error(error: tuple[Sentence, Sentence], language: str) -> dict[str, str]:
     what, remedy = error
-    return {"what": what.text(translate), "remedy": remedy.text(translate) if remedy.template else ""}
+    return {"what": what.text(language), "remedy": remedy.text(language) if remedy.template else ""}
 
 
 def _finite(value: float | None) -> float | None:

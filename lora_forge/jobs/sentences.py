@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
 
 from lora_forge import events
+from lora_forge.i18n import say, word
 from lora_forge.progress import size
 
-Translate = Callable[[str], str]
 WAIT_STAGE = "wait"
 
 _STAGES = {
-    "import": "Importing {total} photos.",
-    "prepare": "Preparing {total} photos.",
-    WAIT_STAGE: "Waiting until the checkpoint is free: pictures that are being made come first.",
-    "encode": "Encoding {total} {unit}.",
-    "train": "Training: {total} steps.",
-    "prove": "Looking whether the host is as it was.",
+    "import": word("Importing {total} photos."),
+    "prepare": word("Preparing {total} photos."),
+    WAIT_STAGE: word("Waiting until the checkpoint is free: pictures that are being made come first."),
+    "encode": word("Encoding {total} {unit}."),
+    "train": word("Training: {total} steps."),
+    "prove": word("Looking whether the host is as it was."),
 }
+_RUN = word(
+    "{name}: {photos} photos, {steps} steps an epoch, {total} in all; "
+    "base {base}, {prediction} ({source}), on {device} in {precision}."
+)
+_RUN_ON = word(
+    "{name} goes on at step {first} of {total}: {photos} photos, {steps} steps an epoch; "
+    "base {base}, {prediction} ({source}), on {device} in {precision}."
+)
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,9 @@ class Sentence:
     values: Mapping[str, object] = field(default_factory=dict)
     level: str = "info"
 
-    def text(self, translate: Translate | None = None) -> str:
-        """The sentence filled in; ``translate`` maps the English template to another language's."""
-        template = self.template if translate is None else translate(self.template)
-        return template.format(**self.values)
+    def text(self, language: str = "en") -> str:
+        """The sentence filled in."""
+        return say(self.template, language).format(**self.values)
 
 
 def plain(text: str, level: str = "info") -> Sentence:
@@ -77,11 +84,7 @@ def _(event: events.RunStarted) -> Sentence:
         "precision": event.precision,
         "first": event.first_step,
     }
-    template = (
-        "{name}: {photos} photos, {steps} steps an epoch, {total} in all; "
-        "base {base}, {prediction} ({source}), on {device} in {precision}."
-    )
-    return Sentence(template + (" Going on from step {first}." if event.first_step > 1 else ""), values)
+    return Sentence(_RUN_ON if event.first_step > 1 else _RUN, values)
 
 
 @sentence_of.register

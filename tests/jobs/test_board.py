@@ -30,6 +30,7 @@ from lora_forge.events import (
     StepDone,
     Warned,
 )
+from lora_forge.i18n import say
 from lora_forge.jobs import JobBoard, JobError
 
 LONG_S = 30.0
@@ -188,12 +189,11 @@ def test_sentences_keep_their_numbers_over_jobs_and_only_the_last_are_kept() -> 
     assert finish(board, lambda emit, commands: "done")["log"][-1]["number"] == 304
 
 
-def test_sentences_can_be_shown_in_another_language() -> None:
-    chinese = {"{title}: started.": "{title}：开始。", "{title}: done.": "{title}：完成。"}
+def test_sentences_come_in_the_language_that_is_asked_for() -> None:
     board = JobBoard()
     finish(board, lambda emit, commands: "done", "小红")
-    said = [line["text"] for line in board.snapshot(translate=lambda text: chinese.get(text, text))["log"]]
-    assert said == ["小红：开始。", "小红：完成。"]
+    said = [line["text"] for line in board.snapshot(language="zh")["log"]]
+    assert said == [say(text, "zh", title="小红") for text in ("{title}: started.", "{title}: done.")]
 
 
 class UnspeakableError(Exception):
