@@ -263,6 +263,13 @@ def a_run_that_is_done_leaves_no_trace(world: World) -> None:
         assert len(outcome.result.files) == 2
 
 
+def the_hosts_loader_uses_every_key(world: World) -> None:
+    """Of the files that a run writes."""
+    outcome = run_in_thread(world, None, None)
+    for path in outcome.result.files:
+        assert world.host.check_loads(path) == ()
+
+
 def a_run_that_is_stopped_leaves_no_trace(world: World) -> None:
     """By its own Stop, in the first epoch."""
     with no_trace(world):
@@ -440,8 +447,14 @@ RULES: tuple[Rule, ...] = (
     looking_leaves_no_trace,
     a_run_that_is_done_leaves_no_trace,
     a_run_that_is_stopped_leaves_no_trace,
+    the_hosts_loader_uses_every_key,
 )
 """Rules that take nothing but a world."""
 
-ACCIDENTS: tuple[tuple[str, str], ...] = tuple((accident, stage) for stage in STAGES for accident in accidents())
-"""(accident, stage) for :func:`an_accident_leaves_no_trace`."""
+ACCIDENTS: tuple[tuple[str, str], ...] = (
+    *(("exception", stage) for stage in STAGES),
+    *(("out of memory", stage) for stage in ("encoding", "stepping")),
+    ("MemoryError", "stepping"),
+    ("exit", "saving"),
+)
+"""(accident, stage) for :func:`an_accident_leaves_no_trace`: each stage once, each accident once."""

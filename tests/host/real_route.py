@@ -40,13 +40,14 @@ def _rss_mb() -> float:
 
 def run_rule(told: dict[str, Any] = Body(...)) -> dict[str, Any]:  # noqa: B008  FastAPI's way
     """Run ``rule`` of the contract with ``arguments``; gives its seconds, the memory it left, and its failure."""
-    from tests.host import contract
+    from tests.host import contract, real_world
 
+    rule = getattr(contract, told["rule"], None) or getattr(real_world, told["rule"])
     world, began, before_mb = _world(), time.perf_counter(), _rss_mb()
     try:
-        getattr(contract, told["rule"])(world, *told.get("arguments", []))
+        rule(world, *told.get("arguments", []))
         error = ""
-    except BaseException:
+    except BaseException:  # noqa: BLE001  it goes to the test, as text
         error = traceback.format_exc()
     gc.collect()
     seconds = round(time.perf_counter() - began, 1)
@@ -101,7 +102,7 @@ def call_host(told: dict[str, Any] = Body(...)) -> dict[str, Any]:  # noqa: B008
     arguments = [Path(value) if told["method"] == "check_loads" else value for value in told.get("arguments", [])]
     try:
         return {"result": str(getattr(_host(), told["method"])(*arguments))}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from lora_forge.config import TrainConfig
 from lora_forge.dataset.prepare import PrepareSettings, prepare
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.dataset.project import Project
+from lora_forge.errors import CheckpointError
 from lora_forge.host.webui import WebUIHost
 from lora_forge.lora_file.weights import LoraModule
 from lora_forge.lora_file.writer import save_lora
@@ -142,6 +144,34 @@ class A1111World:
 
     def _file(self) -> Path:
         return Path(self._model().sd_checkpoint_info.filename)
+
+
+def a_change_of_checkpoint_waits(world: Any) -> None:
+    """The page's dropdown, and the API, change it after we are done; our own switch is refused meanwhile."""
+    host = world.host
+    first, second = host.loaded(), next(title for title in host.checkpoints() if title != host.loaded())
+    body = {"sd_model_checkpoint": second}
+    changing = threading.Thread(target=lambda: world.call("/sdapi/v1/options", body), daemon=True)
+    with host.borrow() as model:
+        before = [parameter.data_ptr() for parameter in model.unet.parameters()]
+        value = model.unet.conv_in.weight.clone()
+        changing.start()
+        changing.join(3)
+        assert changing.is_alive()
+        assert host.loaded() == first
+        told = ""
+        try:
+            host.switch(second)
+        except CheckpointError as error:
+            told = str(error)
+        assert "A run holds" in told
+        assert torch.equal(model.unet.conv_in.weight, value)
+        assert before == [parameter.data_ptr() for parameter in model.unet.parameters()]
+    changing.join(120)
+    assert host.loaded() == second
+    host.switch(first)
+    assert host.loaded() == first
+    assert host.info().name == Path(first.split(" [")[0]).stem
 
 
 def draw_project(root: Path) -> PreparedSet:
