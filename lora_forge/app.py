@@ -47,20 +47,28 @@ def build() -> Any:
 
 def _build() -> Any:
     from lora_forge import web
-    from lora_forge.host import callbacks
     from lora_forge.host.pasting import WebUITxt2Img
     from lora_forge.jobs import board
     from lora_forge.ui.around import Around
     from lora_forge.ui.tab import build_tab
 
-    around = Around(txt2img=WebUITxt2Img(), warning=web.exposure_warning, reads_folders=callbacks.reads_folders())
+    around = Around(txt2img=WebUITxt2Img(), warning=web.exposure_warning, reads_folders=_reads_folders)
     return build_tab(desk(), board(), around)
 
 
 def started(app: Any, page: Any) -> None:
     """Add the routes to the web application; after Reload UI it is a new one."""
     from lora_forge import web
+    from lora_forge.host import callbacks
     from lora_forge.jobs import board
 
-    web.mount(app, desk(), board())
     web.protect(page, desk().data_root())
+    web.mount(app, desk(), board(), api_auth=callbacks.api_auth(), allows_paths=_reads_folders())
+
+
+def _reads_folders() -> bool:
+    """Whether a page may name any folder of the machine: as the host's own pages, and never where strangers come in."""
+    from lora_forge import web
+    from lora_forge.host import callbacks
+
+    return callbacks.reads_folders() and not web.exposure_warning()

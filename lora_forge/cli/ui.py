@@ -34,7 +34,7 @@ def run(args: Namespace, console: Console) -> int:
     around = Around(
         warning=lambda: "" if args.host in LOCAL else exposed,
         command=lambda: shlex.join(["lora-forge", "grid", "--base", str(desk.base_path() or "FILE")]),
-        reads_folders=args.host in LOCAL,
+        reads_folders=lambda: args.host in LOCAL,
     )
     serve(args.host, args.port, desk, around, mount, not args.no_browser, started)
     return 0

@@ -19,8 +19,15 @@ def register(title: str, build: Callable[[], Any], started: Callable[[Any, Any],
     script_callbacks.on_app_started(lambda page, app: started(app, page))
 
 
+def api_auth() -> str:
+    """``--api-auth``; empty without."""
+    from modules import shared
+
+    return str(getattr(shared.cmd_opts, "api_auth", None) or "")
+
+
 def reads_folders() -> bool:
     """Whether a person may name folders of the machine: not where the WebUI hides its own such fields."""
     from modules import shared
 
-    return not shared.cmd_opts.hide_ui_dir_config
+    return not getattr(shared.cmd_opts, "hide_ui_dir_config", False)

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from lora_forge import __version__
-from lora_forge.errors import LoraForgeError
+from lora_forge.errors import DatasetError, LoraForgeError
 from lora_forge.evaluate import xyz
 from lora_forge.events import Command
 from lora_forge.i18n import LANGUAGES, say, word
@@ -105,16 +105,14 @@ class _Tab:
             height=140,
             elem_id="lora_forge_upload",
         )
-        with gr.Row(visible=self.around.reads_folders):
+        with gr.Row(visible=self.around.reads_folders()):
             folder = self.texts.make(
                 gr.Textbox,
                 {"label": word("Or a folder on this machine")},
                 elem_id="lora_forge_folder",
                 scale=4,
             )
-            self.take = self.texts.make(
-                gr.Button, {"value": word("Copy from there")}, scale=0, elem_id="lora_forge_take"
-            )
+            self.take = self.texts.make(gr.Button, {"value": word("Copy")}, scale=0, elem_id="lora_forge_take")
         self.stock = html(self._stock_text(names[0] if names else ""), elem_id="lora_forge_stock")
         return {"project": project, "folder": folder}
 
@@ -249,6 +247,10 @@ class _Tab:
         return {self.upload: update(value=None), **self._imported(values, report)}
 
     def _taken(self, values: Values, _: Given) -> Changes:
+        if not self.around.reads_folders():
+            raise DatasetError(
+                "Folders of this machine are closed to this page.", "Upload the photos, or a zip of them."
+            )
         report = photos.add_folder(self.desk, values.project, values.trigger_word, values.folder)
         return self._imported(values, report)
 
