@@ -51,11 +51,17 @@ class Served:
             self.port = int(probe.getsockname()[1])
         self.app, _, _ = self.page.launch(
             server_name="127.0.0.1", server_port=self.port, prevent_thread_lock=True, quiet=True, auth=auth,
-            allowed_paths=[str(desk.root)], show_api=False, share=False,
+            allowed_paths=[str(desk.root)], share=False,
         )  # fmt: skip
         self.limits = web.UploadLimits(file_bytes=200_000, batch_files=3, batch_bytes=300_000, batches=2)
         web.mount(self.app, desk, self.board, limits=self.limits, **more)
         web.protect(self.page, desk.data_root())
+
+    @property
+    def file_route(self) -> str:
+        """Where this gradio serves files."""
+        paths = [str(getattr(route, "path", "")) for route in self.app.router.routes]
+        return next((path.partition("=")[0] + "=" for path in paths if "/file=" in path), "/gradio_api/file=")
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """``path`` goes out as it is: nothing is normalised on the way. A dict is sent as JSON."""
@@ -79,13 +85,10 @@ class Served:
     def login(self, user: str, password: str) -> str:
         """The cookie of a session, by gradio's own login."""
         form = urlencode({"username": user, "password": password})
-        kind = "application/x-www-form-urlencoded"
-        for path in ("/login", "/gradio_api/login"):
-            got = self.post(path, form, content_type=kind)
-            if got.status == 200:
-                cookies = [line.partition(";")[0] for line in got.headers.get_all("set-cookie")]
-                return next(cookie for cookie in cookies if "unsecure" in cookie)
-        raise AssertionError(got.body)
+        got = self.post("/login", form, content_type="application/x-www-form-urlencoded")
+        assert got.status == 200, got.body
+        cookies = [line.partition(";")[0] for line in got.headers.get_all("set-cookie")]
+        return next(cookie for cookie in cookies if "unsecure" in cookie)
 
     def close(self) -> None:
         self.page.close()

@@ -100,7 +100,7 @@ def test_the_hosts_file_route_refuses_photos_by_whatever_name(open_server: Serve
 
 
 def test_the_hosts_file_route_serves_other_files_as_before(open_server: Served) -> None:
-    got = open_server.get(f"/gradio_api/file={quote(str(open_server.desk.root / 'open.txt'))}")
+    got = open_server.get(f"{open_server.file_route}{quote(str(open_server.desk.root / 'open.txt'))}")
     assert (got.status, got.body) == (200, b"not ours")
 
 
@@ -111,7 +111,7 @@ def test_another_person_with_a_login_gets_no_photo_by_the_file_route_either(lock
         assert locked_server.get(f"{route}{place}", cookie=cookie).status == 403
         assert locked_server.get(f"{route}{place}").status in (401, 403)
     free = quote(str(locked_server.desk.root / "open.txt"))
-    assert locked_server.get(f"/gradio_api/file={free}", cookie=cookie).status == 200
+    assert locked_server.get(f"{locked_server.file_route}{free}", cookie=cookie).status == 200
 
 
 def test_a_root_that_is_reached_through_a_link_is_kept_under_both_names(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def test_a_session_opens_every_route_and_ends_with_the_logout(locked_server: Ser
     assert locked_server.post("/lora_forge/command", {"command": "stop"}, cookie=cookie).status == 409
     name, _, token = cookie.partition("=")
     assert locked_server.get("/lora_forge/status", cookie=f"{name}={token[:-1]}").status == 401
-    assert locked_server.get("/lora_forge/status", cookie=f"access-token-unsecure={token}").status == 401
+    if name != "access-token-unsecure":  # the name of gradio 3's
+        assert locked_server.get("/lora_forge/status", cookie=f"access-token-unsecure={token}").status == 401
     locked_server.app.tokens.clear()
     assert locked_server.get("/lora_forge/status", cookie=cookie).status == 401
 
