@@ -14,13 +14,11 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 OLDEST = (3, 10)
 HERE = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(HERE, ".venv")
-STAMP = os.path.join(VENV, "lora-forge.json")
-LOG = os.path.join(VENV, "install.log")
 
 USAGE = """\
 usage: python3 standalone.py VERB [options]
@@ -28,8 +26,10 @@ usage: python3 standalone.py VERB [options]
   demo [--out DIR]   the whole job on the bundled toy world: photos, ten epochs, grid, scores, recommendation
                      (a few minutes on two cores, no graphics card needed; files in ./demo unless --out is given)
   ui [--port N]      LoRA Forge in a browser, without a WebUI
-  test [options]     every check and test that needs no graphics card and no WebUI;
-                     with options, only pytest with these: standalone.py test -k buckets -x
+  test [options]     every check and test that needs no graphics card and no WebUI, on two stacks: newest libraries,
+                     and those that AUTOMATIC1111 pins; with options, only pytest with these, on the newest:
+                     standalone.py test -k buckets -x
+                     --stack newest|a1111 in front of them: on this stack alone
 
 The first start installs what the verb needs into .venv in this folder, and nothing anywhere else;
 to start over, delete .venv. Everything else is in its command line: .venv/bin/lora-forge --help
@@ -51,8 +51,48 @@ if torch.cuda.is_available() or (mps and mps.is_available()) or (xpu and xpu.is_
 """
 
 
+# Prints a JSON object, file name -> path, of what torch and everything it asks for put into site-packages.
+TORCH_FILES = """
+import json, re
+from importlib import metadata
+seen, todo, found = {"setuptools"}, ["torch"], {}  # each environment has its own
+while todo:
+    name = re.sub("[-_.]+", "-", todo.pop()).lower()
+    if name in seen:
+        continue
+    seen.add(name)
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        continue
+    tops = {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}
+    found.update({top: str(distribution.locate_file(top)) for top in tops})
+    wishes = [wish for wish in distribution.requires or [] if "extra ==" not in wish]
+    todo.extend(re.match(r"[\\w.-]+", wish).group() for wish in wishes)
+print(json.dumps(found))
+"""
+
+
 class CannotInstallError(Exception):
     """The environment can't be built; the message is the sentence to show."""
+
+
+class Stack:
+    """One environment: where it lies and what it is made of."""
+
+    def __init__(self, folder: str, parts: List[str]) -> None:
+        self.folder = folder
+        self.parts = parts
+        self.stamp = os.path.join(folder, "lora-forge.json")
+        self.log = os.path.join(folder, "install.log")
+        # The environment's own Python.
+        self.python = os.path.join(folder, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+
+
+NEWEST = Stack(VENV, ["torch", "core", "ui", "extras", "dev"])
+# Inside .venv, so that deleting that starts everything over and no tool looks into it.
+A1111 = Stack(os.path.join(VENV, "a1111"), ["torch", "a1111"])
+STACKS = {"newest": NEWEST, "a1111": A1111}
 
 
 def main(argv: List[str]) -> int:
@@ -65,21 +105,21 @@ def main(argv: List[str]) -> int:
         print(USAGE)
         return 0 if argv else 2
     verb, options = argv[0], argv[1:]
-    parts = {"demo": ["torch", "core"], "ui": ["torch", "core", "ui"], "test": ["torch", "core", "ui", "extras", "dev"]}
+    parts = {"demo": ["torch", "core"], "ui": ["torch", "core", "ui"], "test": []}
     if verb not in parts:
         say(f"error: there is no verb {verb!r}; it is one of demo, ui, test. See: standalone.py --help")
         return 2
     try:
-        install(parts[verb])
+        if verb == "test":
+            return test(options)
+        install(NEWEST, parts[verb])
     except CannotInstallError as problem:
         say(f"error: {problem}")
         return 1
     except KeyboardInterrupt:
         say("\nInterrupted. The next start goes on from here.")
         return 130
-    if verb == "test":
-        return run_tests(options)
-    return hand_over([venv_python(), "-m", "lora_forge", verb, *options])
+    return hand_over([NEWEST.python, "-m", "lora_forge", verb, *options])
 
 
 def say(text: str) -> None:
@@ -89,11 +129,6 @@ def say(text: str) -> None:
 
 
 # ---------------------------------------------------------------- the environment
-
-
-def venv_python() -> str:
-    """The environment's own Python."""
-    return os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
 
 
 def wanted(part: str) -> str:
@@ -106,54 +141,54 @@ def wanted(part: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
-def read_stamp() -> Dict[str, str]:
+def read_stamp(stack: Stack) -> Dict[str, str]:
     """Part -> hash of what is in; empty when nothing is sure."""
     try:
-        with open(STAMP, encoding="utf-8") as file:
+        with open(stack.stamp, encoding="utf-8") as file:
             stamp = json.load(file)
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}
 
 
-def write_stamp(stamp: Dict[str, str]) -> None:
+def write_stamp(stack: Stack, stamp: Dict[str, str]) -> None:
     """Replace the stamp whole, so that a cut leaves the old one."""
-    with open(STAMP + ".part", "w", encoding="utf-8") as file:
+    with open(stack.stamp + ".part", "w", encoding="utf-8") as file:
         json.dump(stamp, file, indent=1)
-    os.replace(STAMP + ".part", STAMP)
+    os.replace(stack.stamp + ".part", stack.stamp)
 
 
-def install(parts: List[str]) -> None:
-    """Bring ``parts`` and the package itself into the environment, as far as the stamp says they are not.
+def install(stack: Stack, parts: List[str]) -> None:
+    """Bring ``parts`` and the package itself into the stack, as far as its stamp says they are not.
 
     Raises:
         CannotInstallError: with one sentence on what is missing and what to do.
     """
-    stamp = read_stamp() if os.path.exists(venv_python()) else {}
+    stamp = read_stamp(stack) if os.path.exists(stack.python) else {}
     missing = [part for part in [*parts, "package"] if stamp.get(part) != wanted(part)]
     if not missing:
         return
-    if not stamp and not venv_works():
-        make_venv()
+    if not stamp and not venv_works(stack):
+        make_venv(stack)
     for part in missing:
         if stamp.pop(part, None):
-            write_stamp(stamp)
-        install_part(part)
+            write_stamp(stack, stamp)
+        install_part(stack, part)
         stamp[part] = wanted(part)
-        write_stamp(stamp)
+        write_stamp(stack, stamp)
 
 
-def venv_works() -> bool:
-    """Whether ``.venv`` holds a usable Python with pip; one that was cut off while it was made does not."""
+def venv_works(stack: Stack) -> bool:
+    """Whether it holds a usable Python with pip; one that was cut off while it was made does not."""
     try:
         code = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
-        return subprocess.call([venv_python(), "-c", code], stderr=subprocess.DEVNULL) == 0
+        return subprocess.call([stack.python, "-c", code], stderr=subprocess.DEVNULL) == 0
     except OSError:
         return False
 
 
-def make_venv() -> None:
-    """Make ``.venv`` anew; it sees the running Python's torch when that one reaches an accelerator."""
+def make_venv(stack: Stack) -> None:
+    """Make it anew; the newest sees the running Python's torch when that one reaches an accelerator."""
     try:
         import ensurepip  # noqa: F401
         import venv
@@ -161,14 +196,14 @@ def make_venv() -> None:
         raise CannotInstallError(
             "this Python lacks its venv module. On Debian or Ubuntu: apt install python3-venv; then start again."
         ) from None
-    torch_dir = accelerated_torch()
-    say("Making the environment .venv ...")
+    torch_dir = accelerated_torch() if stack is NEWEST else None
+    say(f"Making the environment {os.path.relpath(stack.folder, HERE)} ...")
     try:
-        venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt").create(VENV)
+        venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt").create(stack.folder)
     except (OSError, subprocess.CalledProcessError) as problem:
-        raise CannotInstallError(f"the environment {VENV} can't be made: {problem}.") from None
+        raise CannotInstallError(f"the environment {stack.folder} can't be made: {problem}.") from None
     if torch_dir:
-        borrow_packages(torch_dir)
+        borrow_packages(stack, torch_dir)
         say(f"Using the torch that is already there: {torch_dir}")
 
 
@@ -183,44 +218,69 @@ def accelerated_torch() -> Optional[str]:
     return (lines[0].strip() or None) if probe.returncode == 0 else None
 
 
-def borrow_packages(folder: str) -> None:
-    """Let the environment see the packages in ``folder``, behind its own.
+def borrow_packages(stack: Stack, folder: str) -> None:
+    """Let the stack see the packages in ``folder``, behind its own.
 
     A line in a .pth file and not ``--system-site-packages``: that would miss a torch that lies in another virtual
     environment, the usual place.
     """
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.check_output([venv_python(), "-c", code]).decode().strip()
+    site = subprocess.check_output([stack.python, "-c", code]).decode().strip()
     with open(os.path.join(site, "zz_lora_forge_torch.pth"), "w", encoding="utf-8") as file:
         file.write(folder + "\n")
+
+
+def share_torch(stack: Stack) -> None:
+    """Let ``stack`` see the newest stack's torch and what torch itself needs, and nothing else of it.
+
+    A folder of links: gigabytes are neither fetched nor stored twice, and no other library of that stack can step in
+    for one that is missing in this one.
+    """
+    found = json.loads(subprocess.check_output([NEWEST.python, "-c", TORCH_FILES]).decode("utf-8"))
+    folder = os.path.join(stack.folder, "torch")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for name, path in found.items():
+        try:
+            os.symlink(path, os.path.join(folder, name), target_is_directory=os.path.isdir(path))
+        except OSError:  # Windows lets only some accounts make links
+            copy = shutil.copytree if os.path.isdir(path) else shutil.copy
+            copy(path, os.path.join(folder, name))
+    borrow_packages(stack, folder)
 
 
 # ---------------------------------------------------------------- pip
 
 
-def install_part(part: str) -> None:
+def install_part(stack: Stack, part: str) -> None:
     """One pip call; for torch none when the environment already sees a fitting one."""
+    if stack is A1111 and part == "torch":
+        share_torch(stack)
+        return
     label = {
         "torch": "torch",
         "core": "diffusers, peft, transformers",
         "ui": "gradio",
         "extras": "optional optimizers and readers",
         "dev": "the tools of the tests",
+        "a1111": "what AUTOMATIC1111 pins",
         "package": "LoRA Forge itself",
     }[part]
     index = os.environ.get("INDEX_URL")
     if part == "torch":
         index = os.environ.get("TORCH_INDEX_URL") or index
-        if subprocess.call([venv_python(), "-c", "import torch"], stderr=subprocess.DEVNULL) == 0:
+        if subprocess.call([stack.python, "-c", "import torch"], stderr=subprocess.DEVNULL) == 0:
             return
         torch_hint()
     what = ["--no-deps", "-e", HERE] if part == "package" else ["-r", os.path.join(HERE, f"requirements-{part}.txt")]
-    pip = [venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    pip = [stack.python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else []) + what
     before = time.time()
-    code = run_with_clock(pip, f"Installing {label}" + (" (the largest part, minutes)" if part == "torch" else ""))
+    code = run_with_clock(
+        stack.log, pip, f"Installing {label}" + (" (the largest part, minutes)" if part == "torch" else "")
+    )
     if code:
-        raise CannotInstallError(explain(part, label))
+        raise CannotInstallError(explain(stack, label))
     say(f"Installed {label} in {time.time() - before:.0f} s")
 
 
@@ -241,12 +301,12 @@ def torch_hint() -> None:
         )
 
 
-def run_with_clock(command: List[str], label: str) -> int:
+def run_with_clock(log_path: str, command: List[str], label: str) -> int:
     """Run ``command`` with its output in the log; a ticking clock on a terminal, one line elsewhere."""
     is_terminal = sys.stderr.isatty()
     say(f"{label} ...") if not is_terminal else None
     started = time.time()
-    with open(LOG, "ab") as log:
+    with open(log_path, "ab") as log:
         log.write(("\n$ " + " ".join(command) + "\n").encode("utf-8"))
         log.flush()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -267,27 +327,27 @@ def run_with_clock(command: List[str], label: str) -> int:
                 sys.stderr.write("\r\033[K")
 
 
-def explain(part: str, label: str) -> str:
+def explain(stack: Stack, label: str) -> str:
     """One sentence for what pip's log says went wrong."""
-    with open(LOG, encoding="utf-8", errors="replace") as file:
+    with open(stack.log, encoding="utf-8", errors="replace") as file:
         text = file.read().rsplit("\n$ ", 1)[-1]
     low = text.lower()
     offline = ("connection", "name resolution", "getaddrinfo", "timed out", "proxyerror", "sslerror", "unreachable")
     if "no space left" in low:
-        return f"the disk is full: {label} needs more room in {VENV}. Free some and start again."
+        return f"the disk is full: {label} needs more room in {stack.folder}. Free some and start again."
     if any(word in low for word in offline):
         return (
             f"the package index can't be reached, so {label} can't be installed. Connect to the network (or set "
-            f"PIP_INDEX_URL to a mirror you can reach) and start again; the details are in {LOG}."
+            f"PIP_INDEX_URL to a mirror you can reach) and start again; the details are in {stack.log}."
         )
     if "no matching distribution" in low or "no_index" in low or "--no-index" in low:
         version = ".".join(map(str, sys.version_info[:2]))
         return (
             f"the package index has no build of {label} for Python {version} on this machine. Python 3.10 to 3.13 on "
-            f"64-bit Windows, Linux or an Apple-silicon Mac is needed; the details are in {LOG}."
+            f"64-bit Windows, Linux or an Apple-silicon Mac is needed; the details are in {stack.log}."
         )
     last = [line for line in text.split("\n") if line.strip()][-1:]
-    return f"installing {label} failed ({''.join(last).strip()[:200]}); the details are in {LOG}."
+    return f"installing {label} failed ({''.join(last).strip()[:200]}); the details are in {stack.log}."
 
 
 # ---------------------------------------------------------------- running
@@ -306,25 +366,81 @@ def hand_over(command: List[str]) -> int:
             continue
 
 
-def run_tests(options: List[str]) -> int:
-    """Style, types, imports, then pytest, whose summary is the last thing printed when all went well."""
+def test(options: List[str]) -> int:
+    """Install and run what ``test`` asks for: both stacks, or one stack alone, or pytest alone with options.
+
+    Raises:
+        CannotInstallError: as :func:`install` does.
+    """
+    name, options = split_stack(options)
+    if name is not None and name not in STACKS:
+        say(f"error: there is no stack {name!r}; it is one of {', '.join(STACKS)}.")
+        return 2
     os.chdir(HERE)
     # One thread a process: two processes of one thread beat one of two on a small machine.
     os.environ.update({"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
-    python = venv_python()
+    stack = STACKS[name or "newest"]
+    refusal = too_new_for_a1111()
+    if stack is A1111 and refusal:
+        raise CannotInstallError(refusal)
+    install_stack(stack)
     if options:
-        return hand_over([python, "-m", "pytest", *options])
+        return hand_over([stack.python, "-m", "pytest", *options])
+    failed = run_checks() if stack is NEWEST else []
+    codes = [run_pytest(stack)]
+    if name is None and not refusal:
+        install_stack(A1111)
+        codes.append(run_pytest(A1111))
+    if name is None and refusal:
+        say(f"Note: {refusal}")
+    if failed:
+        say(f"error: {', '.join(failed)} failed, see above the tests.")
+    return max(codes) or int(bool(failed))
+
+
+def split_stack(options: List[str]) -> Tuple[Optional[str], List[str]]:
+    """The stack that the first option names, and pytest's own options."""
+    first = options[0] if options else ""
+    if first.startswith("--stack="):
+        return first[len("--stack=") :], options[1:]
+    if first == "--stack":
+        return "".join(options[1:2]), options[2:]
+    return None, options
+
+
+def install_stack(stack: Stack) -> None:
+    """All of it; A1111's sees the newest one's torch, so that comes first."""
+    if stack is A1111:
+        install(NEWEST, ["torch"])
+    install(stack, stack.parts)
+
+
+def too_new_for_a1111() -> str:
+    """Why the running Python can't hold A1111's pins, or an empty text."""
+    have = ".".join(map(str, sys.version_info[:2]))
+    if sys.version_info[:2] <= (3, 11):
+        return ""
+    return f"AUTOMATIC1111's pins exist for Python 3.10 and 3.11 only and this is {have}: its stack is left out."
+
+
+def run_checks() -> List[str]:
+    """Style, types and imports; returns the names of those that failed."""
+    python = NEWEST.python
     checks = {
         "ruff check": [python, "-m", "ruff", "check", "--quiet", "."],
         "ruff format": [python, "-m", "ruff", "format", "--quiet", "--check", "."],
         "mypy": [python, "-m", "mypy"],
         "import-linter": [os.path.join(os.path.dirname(python), "lint-imports"), "--no-cache"],
     }
-    failed = [name for name, command in checks.items() if not passes(name, command)]
-    code = subprocess.call([python, "-m", "pytest", "-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"])
-    if failed:
-        say(f"error: {', '.join(failed)} failed, see above the tests.")
-    return code or int(bool(failed))
+    return [name for name, command in checks.items() if not passes(name, command)]
+
+
+def run_pytest(stack: Stack) -> int:
+    """All tests; what tests this file does not depend on the stack and runs once."""
+    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"]
+    less = ["--ignore", os.path.join("tests", "test_standalone.py")] if stack is A1111 else []
+    print(f"pytest on the stack {next(name for name in STACKS if STACKS[name] is stack)}:", flush=True)
+    return subprocess.call([stack.python, "-m", "pytest", *workers, *less])
 
 
 def passes(name: str, command: List[str]) -> bool:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.tiny_env import CLOSED, ROOT, Environment
+
 FILES = ["standalone.py", "pyproject.toml", *(path.name for path in ROOT.glob("requirements-*.txt"))]
-# A loopback port that nothing listens on: what a machine without a network looks like to pip.
-CLOSED = "http://127.0.0.1:9/simple"
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +44,13 @@ def start(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[
     )
 
 
-def stand_in(folder: Path, **stamp: str) -> Path:
+def stand_in(folder: Path, *, venv: str = ".venv", **stamp: str) -> Path:
     """A ``.venv`` whose Python is this one, stamped as holding ``stamp``."""
-    scripts = folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
+    scripts = folder / venv / ("Scripts" if os.name == "nt" else "bin")
     scripts.mkdir(parents=True)
     python = scripts / ("python.exe" if os.name == "nt" else "python")
     python.symlink_to(sys.executable)
-    (folder / ".venv" / "lora-forge.json").write_text(json.dumps(stamp), encoding="utf-8")
+    (folder / venv / "lora-forge.json").write_text(json.dumps(stamp), encoding="utf-8")
     return python
 
 
@@ -148,6 +147,128 @@ def test_tools_settings_do_not_ask_for_a_new_install(folder: Path) -> None:
     assert _current_stamp(folder) != before
 
 
+@pytest.fixture
+def tools(folder: Path, tmp_path: Path) -> Path:
+    """Both stacks stamped as complete, and tools that say how they were called; returns the folder with the tools."""
+    newest = stand_in(folder, **_current_stamp(folder, "torch", "core", "ui", "extras", "dev"))
+    stand_in(folder, venv=".venv/a1111", **_current_stamp(folder, "torch", "a1111"))
+    place = tmp_path / "tools"
+    place.mkdir()
+    code = """import os, sys
+stack = "a1111" if "a1111" in sys.executable else "newest"
+print("{name}", stack, *sys.argv[1:], flush=True)
+sys.exit(int(os.environ.get("{name}_" + stack, "0")))
+"""
+    for name in ("ruff", "mypy", "pytest"):
+        (place / f"{name}.py").write_text(code.replace("{name}", name), encoding="utf-8")
+    linter = newest.parent / "lint-imports"
+    linter.write_text("#!/bin/sh\n", encoding="utf-8")
+    linter.chmod(0o755)
+    return place
+
+
+needs_links = pytest.mark.skipif(os.name == "nt", reason="the stand-in environment is made of links")
+needs_pins = pytest.mark.skipif(sys.version_info >= (3, 12), reason="A1111's pins end at Python 3.11")
+
+
+@needs_links
+@needs_pins
+def test_test_runs_the_checks_once_and_the_tests_on_both_stacks(folder: Path, tools: Path) -> None:
+    done = start(folder, "test", PYTHONPATH=str(tools), PIP_INDEX_URL=CLOSED)
+    assert (done.returncode, done.stderr) == (0, "")
+    workers = f"-n {min(os.cpu_count() or 1, 4)} --dist worksteal"
+    assert done.stdout.splitlines() == [
+        *("ruff check: passed", "ruff format: passed", "mypy: passed", "import-linter: passed"),
+        *("pytest on the stack newest:", f"pytest newest {workers}"),
+        *(
+            "pytest on the stack a1111:",
+            f"pytest a1111 {workers} --ignore {os.path.join('tests', 'test_standalone.py')}",
+        ),
+    ]
+
+
+@needs_links
+@needs_pins
+@pytest.mark.parametrize(("which", "code"), [("mypy_newest", 1), ("pytest_newest", 3), ("pytest_a1111", 4)])
+def test_any_failure_fails_the_command_and_all_the_rest_still_runs(
+    folder: Path, tools: Path, which: str, code: int
+) -> None:
+    done = start(folder, "test", PYTHONPATH=str(tools), **{which: str(code)})
+    assert done.returncode == code
+    assert [line.split(" -")[0] for line in done.stdout.splitlines() if line.startswith("pytest")] == [
+        *("pytest on the stack newest:", "pytest newest", "pytest on the stack a1111:", "pytest a1111")
+    ]
+    assert done.stderr == ("error: mypy failed, see above the tests.\n" if which == "mypy_newest" else "")
+
+
+@needs_links
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-k", "buckets", "-x"], "pytest newest -k buckets -x"),
+        (["--stack", "newest", "-k", "x"], "pytest newest -k x"),
+        pytest.param(["--stack", "a1111", "-k", "x"], "pytest a1111 -k x", marks=needs_pins),
+        pytest.param(["--stack=a1111", "-x"], "pytest a1111 -x", marks=needs_pins),
+    ],
+)
+def test_with_options_only_pytest_runs_on_one_stack(folder: Path, tools: Path, words: list[str], expected: str) -> None:
+    if "a1111" not in expected:
+        shutil.rmtree(folder / ".venv" / "a1111")  # it would have to be installed
+    done = start(folder, "test", *words, PYTHONPATH=str(tools), PIP_INDEX_URL=CLOSED)
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected + "\n", "")
+
+
+@needs_links
+@needs_pins
+def test_one_stack_alone(folder: Path, tools: Path) -> None:
+    done = start(folder, "test", "--stack", "a1111", PYTHONPATH=str(tools))
+    assert [line.split(" -")[0] for line in done.stdout.splitlines()] == ["pytest on the stack a1111:", "pytest a1111"]
+    done = start(folder, "test", "--stack", "newest", PYTHONPATH=str(tools))
+    assert done.stdout.splitlines()[0] == "ruff check: passed"
+    assert "pytest a1111" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--stack", "forge"], ["--stack=forge", "-x"], ["--stack"]])
+def test_an_unknown_stack_is_wrong_usage(folder: Path, words: list[str]) -> None:
+    done = start(folder, "test", *words)
+    assert done.returncode == 2
+    assert "it is one of newest, a1111" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+@needs_links
+@needs_pins
+@pytest.mark.slow
+def test_the_second_stack_sees_the_firsts_torch_and_nothing_else_of_it(folder: Path, made_venv: Path) -> None:
+    first = Environment(folder / ".venv")
+    shutil.copytree(made_venv, folder / ".venv" / "a1111", symlinks=True)
+    for name in ("torch", "transformers", "numpy", "gradio"):  # tiny ones: torch asks for the next two
+        first.put(name, "99.0", body="")
+    (folder / ".venv" / "lora-forge.json").write_text(json.dumps(_current_stamp(folder, "torch")), encoding="utf-8")
+    done = start(folder, "test", "--stack", "a1111", PIP_INDEX_URL=CLOSED)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the package index can't be reached, so what AUTOMATIC1111")
+    second = folder / ".venv" / "a1111"
+    assert json.loads((second / "lora-forge.json").read_text()).keys() == {"torch"}
+    code = "import importlib.util as u; print(*(n for n in ('torch', 'numpy', 'gradio') if u.find_spec(n)))"
+    seen = subprocess.run([str(second / "bin" / "python"), "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout == "torch numpy\n"
+    code = "import torch, importlib.metadata as m; print(torch.__file__, m.version('torch'))"
+    seen = subprocess.run([str(second / "bin" / "python"), "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout == f"{second / 'torch' / 'torch' / '__init__.py'} 99.0\n"
+
+
+def test_a_newer_python_leaves_the_pins_out_with_a_sentence(folder: Path) -> None:
+    newer = _pythons("3.1[2-9]")
+    if not newer:
+        pytest.skip("no Python newer than 3.11 on this machine")
+    command = [newer[0], "standalone.py", "test", "--stack", "a1111"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: AUTOMATIC1111's pins exist for Python 3.10 and 3.11 only and this is 3.1")
+    assert not (folder / ".venv").exists()
+
+
 def _current_stamp(folder: Path, *parts: str) -> dict[str, str]:
     names = [*parts, "package"]
     code = f"import standalone, json; print(json.dumps({{name: standalone.wanted(name) for name in {names!r}}}))"
@@ -155,11 +276,15 @@ def _current_stamp(folder: Path, *parts: str) -> dict[str, str]:
     return dict(json.loads(made.stdout))
 
 
-def _old_pythons() -> list[str]:
-    names = ["python3.6", "python3.7", "python3.8", "python3.9"]
+def _pythons(pattern: str) -> list[str]:
+    """Other Pythons of this machine whose version matches."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [shutil.which(name) for name in names]
-    return [path for path in found if path] + [str(path) for path in root.glob("3.[6-9].*/bin/python")]
+    return [str(path) for path in root.glob(f"{pattern}.*/bin/python")]
+
+
+def _old_pythons() -> list[str]:
+    found = [shutil.which(name) for name in ("python3.6", "python3.7", "python3.8", "python3.9")]
+    return [path for path in found if path] + _pythons("3.[6-9]")
 
 
 def test_an_old_python_gets_a_sentence(folder: Path) -> None:
