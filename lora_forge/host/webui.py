@@ -13,7 +13,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lora_forge.errors import CheckpointError
 from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces
@@ -36,8 +36,8 @@ class WebUIHost(ABC):
 
     name: str
 
-    def __init__(self) -> None:
-        self._borrower: int | None = None
+    # The lock is the program's, so this is too: after Reload UI another object speaks for the same host.
+    _borrower: ClassVar[int | None] = None
 
     @abstractmethod
     def info(self) -> BaseInfo:
@@ -107,11 +107,11 @@ class WebUIHost(ABC):
         turn = Turn(queue_lock)
         try:
             turn.wait()
-            self._borrower = threading.get_ident()
+            WebUIHost._borrower = threading.get_ident()
             yield
         finally:
             if self._borrower == threading.get_ident():
-                self._borrower = None
+                WebUIHost._borrower = None
             turn.end()
 
     @contextlib.contextmanager

@@ -306,6 +306,15 @@ def test_switching_goes_through_the_host_and_is_kept(world: ToyWorld) -> None:
     assert loads == ["sd1.safetensors [0123456789]"]
 
 
+def test_after_reload_ui_the_new_object_knows_what_is_lent(world: ToyWorld) -> None:
+    again = A1111Host()
+    with world.host.borrow():
+        assert again.is_lent
+        with pytest.raises(CheckpointError, match="A run holds sd1"):
+            again.switch("sd1.safetensors")
+    assert not again.is_lent
+
+
 def test_a_checkpoint_that_does_not_load_leaves_the_old_choice(world: ToyWorld) -> None:
     def fail() -> None:
         raise OSError("cut short")
