@@ -20,8 +20,8 @@ def protect(page: Any, root: Path) -> None:
     """Have gradio refuse everything in ``root``; ``page`` is the launched ``gradio.Blocks``.
 
     gradio's own list of blocked paths is not enough: gradio 3.41 and 4.40 compare it with the path as it was asked
-    for, so that ``x/../`` or a link passes it. The route that :func:`lora_forge.web.mount` adds looks at the place
-    itself; this is the second lock.
+    for, so that a link to the folder passes it, and on some disks its name in other letters. The route that
+    :func:`lora_forge.web.mount` adds looks at the place itself; this is the second lock.
     """
     blocked = getattr(page, "blocked_paths", None)
     if isinstance(blocked, list):
