@@ -12,6 +12,7 @@ import torch
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
+from lora_forge.host import heap
 from lora_forge.host.webui import WebUIHost
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
@@ -106,6 +107,7 @@ class ForgeHost(WebUIHost):
             yield lend(_live_parts(engine))
         finally:
             memory_management.soft_empty_cache()
+            heap.trim()
 
     def _load(self) -> Any:
         """The engine of the chosen checkpoint; loads it if the next picture would."""
@@ -115,6 +117,7 @@ class ForgeHost(WebUIHost):
         if engine is not None:
             return engine
         chosen = self._required()
+        _refuse_low_bits(sd_models.model_data.forge_loading_parameters.get("unet_storage_dtype"), chosen.title)
         try:
             engine, _ = sd_models.forge_model_reload()
         except Exception as cause:  # anything may go wrong in a host
@@ -152,7 +155,10 @@ def _loaded_engine() -> Any:
 
 
 def _info_of_file(chosen: Any) -> BaseInfo:
+    from modules import sd_models
+
     path = Path(chosen.filename)
+    _refuse_low_bits(sd_models.model_data.forge_loading_parameters.get("unet_storage_dtype"), chosen.title)
     if path.suffix.lower() != ".safetensors":
         raise CheckpointError("{name} is not loaded yet.", _FIRST_PICTURE, name=chosen.title)
     facts = _file_facts(path, path.stat().st_mtime_ns if path.exists() else 0)
@@ -186,17 +192,22 @@ def _refuse_engine(engine: Any, title: str) -> None:
         raise CheckpointError("{title} is an inpainting or editing checkpoint.", plain, title=title)
     if not all(hasattr(engine.forge_objects_original.clip.cond_stage_model, name) for name in _TEXT_NAMES[family]):
         raise CheckpointError("{title} is a refiner: LoRAs are trained on the base.", plain, title=title)
-    if storage not in PLAIN_DTYPES:
+    _refuse_low_bits(storage, title)
+    prediction = unet.predictor.prediction_type
+    if prediction not in _PREDICTIONS:
+        what = "{title} predicts {prediction!r}; LoRA Forge knows noise (epsilon) and velocity (v_prediction)."
+        raise CheckpointError(what, plain, title=title, prediction=prediction)
+
+
+def _refuse_low_bits(storage: Any, title: str) -> None:
+    """``storage``: a dtype, or the name of a quantization; None is Forge's own choice, which is a plain one."""
+    if storage is not None and storage not in PLAIN_DTYPES:
         raise CheckpointError(
             "{title} is held in low bits ({storage}), which can't be trained on.",
             "Set 'Diffusion in Low Bits' to Automatic, or choose the fp16, bf16 or fp32 form of this file.",
             title=title,
             storage=str(storage).removeprefix("torch."),
         )
-    prediction = unet.predictor.prediction_type
-    if prediction not in _PREDICTIONS:
-        what = "{title} predicts {prediction!r}; LoRA Forge knows noise (epsilon) and velocity (v_prediction)."
-        raise CheckpointError(what, plain, title=title, prediction=prediction)
 
 
 def _family(engine: Any) -> Family | None:

@@ -8,11 +8,16 @@ import pytest
 import torch
 
 from lora_forge.config import TrainConfig
+from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.lora_file.weights import LoraModule, LoraWeights
 from lora_forge.lora_file.writer import save_lora
 from lora_forge.train.network import Network
 from tests.model import ldm
+from tests.train import tiny
+
+TOY_SIZES = {"sd1": ldm.TOY_SD1, "sd2": ldm.TOY_SD2, "sdxl": ldm.TOY_SDXL}
+TOY_HEADS = {"sd1": (4,), "sd2": (4,), "sdxl": (4, 2)}
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +54,21 @@ def random_lora(base_path: Path, seed: int, has_text: bool = True) -> LoraWeight
         name: LoraModule(module.down, torch.randn(module.up.shape, generator=generator) * 0.5, module.alpha)
         for name, module in found.items()
     }
+
+
+@pytest.fixture(scope="session")
+def toy_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint of each family, and beside it ``FAMILY-style``, a LoRA for it."""
+    folder = tmp_path_factory.mktemp("toys")
+    paths = {}
+    for name, size in TOY_SIZES.items():
+        metadata = {"lora_forge.te_heads": str(TOY_HEADS[name][0]), "lora_forge.te2_heads": str(TOY_HEADS[name][-1])}
+        paths[name] = ldm.save(folder / f"{name}.safetensors", ldm.random_state(ldm.checkpoint(size)), metadata)
+        save_lora(folder / f"{name}-style.safetensors", random_lora(paths[name], 1), {})
+    return paths
+
+
+@pytest.fixture(scope="session")
+def toy_photos(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
+    """Two photos of 64 px."""
+    return tiny.build_project(tmp_path_factory.mktemp("photos"), ((70, 70), (64, 64)))
