@@ -63,17 +63,15 @@
     const now = `${told.job}:${told.files.length}`;
     if (files !== null && files !== now && told.files.length) {
       // Cards appear only when the hosts' own refresh buttons are pressed.
-      for (const tab of ["txt2img", "img2img"]) {
-        const button = $(`#${tab}_lora_extra_refresh_internal`);
-        if (button) button.click();
-      }
-      pressRefresh();
+      press("#txt2img_lora_extra_refresh_internal");
+      press("#img2img_lora_extra_refresh_internal");
+      press("#lora_forge_saved");
     }
     files = now;
   }
 
-  function pressRefresh() {
-    const button = $("#lora_forge_refresh");
+  function press(selector) {
+    const button = $(selector);
     if (button) button.click();
   }
 
@@ -81,7 +79,7 @@
     const visible = isVisible() && panel() !== null;
     if (visible && !wasVisible) {
       keepLanguage();
-      pressRefresh();
+      press("#lora_forge_refresh");
     }
     wasVisible = visible;
     if (!visible || isAsking) return;

@@ -52,4 +52,4 @@ def on(
 def uploaded(files: Any) -> list[Path]:
     """Where a File component's files lie: 3.41 gives open files, 4 and 5 paths; one or several, or None."""
     several = files if isinstance(files, list) else [files] if files else []
-    return [Path(getattr(file, "name", file)) for file in several]
+    return [Path(str(getattr(file, "name", file))) for file in several]

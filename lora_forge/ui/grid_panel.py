@@ -44,6 +44,10 @@ class GridPanel:
         """For an event's ``inputs``."""
         return {getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "message"}
 
+    def proposed(self) -> list[Any]:
+        """What choosing a LoRA changes."""
+        return [self.epochs, self.prompt, self.negative, self.size_px, self.message]
+
 
 def build(texts: Texts, desk: Desk, form: Form, around: Around) -> GridPanel:
     """The panel with its events."""
@@ -52,9 +56,9 @@ def build(texts: Texts, desk: Desk, form: Form, around: Around) -> GridPanel:
     inputs = form.components() | panel.components()
     on(
         panel.lora.change,
-        lambda given: _proposed(desk, panel, given[panel.lora], form.read(given)),
+        lambda given: proposed(desk, panel, given[panel.lora], form.read(given)),
         inputs,
-        [panel.epochs, panel.prompt, panel.negative, panel.size_px, panel.message],
+        panel.proposed(),
     )
     if around.txt2img is None:
         shown = texts.make(gr.Button, {"value": word("Show the command")}, elem_id="lora_forge_grid_command")
@@ -179,7 +183,7 @@ def _expected(plan: GridPlan) -> dict[str, str]:
     return {"prompt": axes.prompt, "x": xyz.csv_line(axes.x), "y": xyz.csv_line(axes.y)}
 
 
-def _proposed(desk: Desk, panel: GridPanel, name: str | None, values: Values) -> dict[Any, Any]:
+def proposed(desk: Desk, panel: GridPanel, name: str | None, values: Values) -> dict[Any, Any]:
     """What suits a LoRA that was just chosen: its epochs, a prompt with its trigger word, the family's size."""
     epochs = xyz.trained(desk.lora_dir()).get(name or "", ())
     if not name or not epochs:

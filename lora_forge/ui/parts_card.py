@@ -25,6 +25,11 @@ def card(found: Sequence[parts.Part], language: str) -> str:
     return markup.note(title, "error") + "".join(_one(part, language) for part in bad)
 
 
+def card_now(language: str) -> str:
+    """:func:`card` of what is there now."""
+    return card(parts.examine(), language)
+
+
 def _one(part: parts.Part, language: str) -> str:
     state = say(_STATES.get(part.state, part.state), language)
     rows = [(f"{part.name} {part.version}".strip(), f"{state}. {say(part.why, language)}")]

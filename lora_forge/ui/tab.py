@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from lora_forge import __version__
+from lora_forge.dataset.importing import ImportReport
 from lora_forge.errors import DatasetError, LoraForgeError
 from lora_forge.evaluate import xyz
 from lora_forge.events import Command
@@ -57,6 +58,7 @@ class _Tab:
         # pressed by the script: when the tab comes into view, and when a file was saved
         with gr.Row(elem_classes=["lf-hidden"]):
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
+            self.saved = gr.Button(elem_id="lora_forge_saved")
         self._bind()
 
     def _head(self) -> Any:
@@ -143,8 +145,9 @@ class _Tab:
             self._language,
             [*texts.components, self.banner, self.parts, self.base, self.stock, self.steps, self.live, self.said],
         )
-        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora, *proposals]
+        shown = [form.checkpoint, self.base, form.project, self.banner, self.grid.lora, self.steps]
         self._on(self.refresh.click, self._refresh, shown)
+        self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
         self._on(self.look.click, self._refresh, shown)
         self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base, *proposals], queued=True)
         self._on(form.project.change, self._project, [self.stock, form.name, form.trigger_word, *proposals])
@@ -184,7 +187,7 @@ class _Tab:
     def _language(self, values: Values, _: Given) -> Changes:
         changes = self.texts.updates(values.language)
         changes[self.banner] = self._warning(values.language)
-        changes[self.parts] = parts_card.card(parts_card.parts.examine(), values.language)
+        changes[self.parts] = parts_card.card_now(values.language)
         changes[self.base] = shop.base_of(self.desk, values.language).text
         changes[self.stock] = self._stock_text(values.project, values.language)
         changes[self.live] = live.panel(values.language)
@@ -198,11 +201,19 @@ class _Tab:
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
             self.form.project: update(choices=photos.list_projects(self.desk)),
-            self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),
             **self._steps(values, {}),
         }
+
+    def _saved(self, values: Values, _: Given) -> Changes:
+        """The LoRA that is being trained is the one to test, with the epochs it has by now."""
+        name = str(self.board.snapshot()["title"])
+        loras = list(xyz.trained(self.desk.lora_dir()))
+        if name not in loras:
+            return {self.grid.lora: update(choices=loras)}
+        proposed = grid_panel.proposed(self.desk, self.grid, name, values)
+        return {self.grid.lora: update(choices=loras, value=name), **proposed}
 
     def _switch(self, values: Values, _: Given) -> Changes:
         try:
@@ -254,7 +265,7 @@ class _Tab:
         report = photos.add_folder(self.desk, values.project, values.trigger_word, values.folder)
         return self._imported(values, report)
 
-    def _imported(self, values: Values, report: photos.ImportReport) -> Changes:
+    def _imported(self, values: Values, report: ImportReport) -> Changes:
         stock = photos.stock_of(self.desk, values.project)
         name = values.name or proposal.suggest_name(values.project)
         trigger_word = values.trigger_word or stock.trigger_word or proposal.suggest_trigger(name)

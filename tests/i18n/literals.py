@@ -1,4 +1,4 @@
-"""What a person can meet in words, found in the source: marked texts, sentences of the log, errors with their remedies."""
+"""What a person can meet in words, found in the source: marked texts, sentences of the log, errors and remedies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def text_of(node: ast.AST) -> str | None:
 def marked() -> set[str]:
     """Arguments of ``word("...")`` and ``say("...", language)`` everywhere."""
     found = set()
-    for _, tree in trees():
+    for path, tree in trees():
+        if path.relative_to(PACKAGE).parts[0] in ELSEWHERE:
+            continue
         for name, call in calls(tree):
             if name in ("word", "say") and call.args:
                 text = text_of(call.args[0])

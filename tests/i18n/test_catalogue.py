@@ -1,0 +1,87 @@
+"""Both languages say everything: each marked text, log sentence and error has its Chinese, with the same places."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from lora_forge import parts
+from lora_forge.i18n import catalogue, say
+from lora_forge.web.exposure import WARNING
+from tests.i18n.literals import PACKAGE, marked, said, text_of, trees
+
+CATALOGUE = PACKAGE / "i18n" / "zh.json"
+_TWO_WORDS = re.compile(r"[A-Za-z]{3,} [a-z]{2,}")
+
+
+def places(template: str) -> set[str]:
+    """Names in braces, with what stands behind them: ``{name!r}`` and ``{name}`` are not the same text."""
+    return {f"{name}!{kind}:{form}" for _, name, form, kind in string.Formatter().parse(template) if name is not None}
+
+
+def constants() -> set[str]:
+    """Every string in the package's source."""
+    return {text for _, tree in trees() for node in ast.walk(tree) if (text := text_of(node))}
+
+
+def test_every_text_that_is_marked_or_said_has_its_chinese() -> None:
+    assert sorted((marked() | said()) - catalogue().keys()) == []
+
+
+def test_sentences_kept_in_constants_have_their_chinese() -> None:
+    kept = {part for one in parts.examine() for part in (one.why, one.remedy) if part}
+    kept |= {parts.PRESS, parts.REPAIR, parts.HOST_REMEDY, WARNING}
+    kept |= {library.why for library in parts.LIBRARIES}
+    assert sorted(kept - catalogue().keys()) == []
+
+
+@pytest.mark.parametrize("english", sorted(catalogue()))
+def test_an_entry_has_the_same_places_and_chinese_words(english: str) -> None:
+    chinese = catalogue()[english]
+    missing = places(english) - places(chinese)
+    assert not places(chinese) - places(english)
+    # a unit or a plural may go without its word, never a value that a person needs
+    assert missing <= {"unit!None:"}, missing
+    assert re.search(r"[\u4e00-\u9fff]", chinese) or english in ("LoRA", "loss")
+
+
+def test_no_entry_is_left_over() -> None:
+    known = constants()
+    assert sorted(catalogue().keys() - known) == []
+
+
+def test_the_file_has_no_key_twice_and_is_sorted() -> None:
+    pairs = json.loads(CATALOGUE.read_text(encoding="utf-8"), object_pairs_hook=lambda found: [key for key, _ in found])
+    assert pairs == sorted(set(pairs))
+
+
+def test_no_sentence_in_ui_bypasses_the_catalogue() -> None:
+    """Two words in a row are a sentence for a person, unless they are a docstring."""
+    strays = []
+    for path, tree in trees("ui"):
+        documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            text = text_of(node)
+            if text is None or id(node) in documented or text in catalogue():
+                continue
+            if _TWO_WORDS.search(re.sub(r"<[^>]*>?|^lora-forge \w+|\([^)]*\) =>.*", "", text)):
+                strays.append(f"{path.name}: {text}")
+    assert strays == []
+
+
+def test_what_is_missing_is_said_in_english_and_places_are_filled() -> None:
+    assert say("no such text", "zh") == "no such text"
+    assert say("{count} photos added.", "zh", count=3) == "已添加 3 张素材。"
+    assert say("{count} photos added.", "en", count=3) == "3 photos added."
+    assert say("braces {stay} without values", "en") == "braces {stay} without values"
+
+
+def test_the_catalogue_is_utf8_without_escapes() -> None:
+    text = Path(CATALOGUE).read_text(encoding="utf-8")
+    assert "\\u" not in text
+    assert text.endswith("}\n")
