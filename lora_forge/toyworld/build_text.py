@@ -7,6 +7,7 @@ trained; all other rows keep random signs times 1/64, which zip well and teach t
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 import time
@@ -63,8 +64,10 @@ def text_states(text: Any, rows: RowTraining, ids: Tensor) -> Tensor:
     hidden = rows.embed(ids) + core.embeddings.position_embedding.weight[: ids.shape[1]]
     length = ids.shape[1]
     causal = torch.full((length, length), float("-inf")).triu(1)[None, None]
+    # transformers 4 takes the padding mask (none here) before the causal one, 5 takes one mask.
+    takes_two = "causal_attention_mask" in inspect.signature(core.encoder.layers[0].forward).parameters
     for layer in core.encoder.layers:
-        output = layer(hidden, causal)
+        output = layer(hidden, None, causal) if takes_two else layer(hidden, causal)
         hidden = output[0] if isinstance(output, tuple) else output
     states: Tensor = core.final_layer_norm(hidden)
     return states

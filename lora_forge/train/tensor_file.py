@@ -33,6 +33,8 @@ def save_tree(path: Path, tree: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_flatten(tree, tensors))
+    if not tensors:  # safetensors 0.4.2 can't read a file of none
+        tensors["none"] = torch.zeros(1, dtype=torch.uint8)
     header = {"tree": text, "crc": str(_checksum(tensors, text))}
     write_atomically(path, lambda temporary: save_file(tensors, str(temporary), metadata=header))
 
