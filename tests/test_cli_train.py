@@ -71,7 +71,7 @@ def test_from_photos_to_a_grid(project: Path, base: Path, tmp_path: Path, capsys
     drawn = said(capsys.readouterr().out)
     assert sum(event["event"] == "CellDrawn" for event in drawn) == 3  # the baseline is one cell for all epochs
     with Image.open(tmp_path / "pictures" / "grid.png") as picture:
-        assert "<lora:girl-000001:1>" in picture.info["parameters"]
+        assert "<lora:girl-000001:0.0>" in picture.info["parameters"]  # the first of both axes, as X/Y/Z wants it
 
 
 @pytest.mark.slow
