@@ -63,7 +63,7 @@ def text_states(text: Any, rows: RowTraining, ids: Tensor) -> Tensor:
     core = getattr(text, "text_model", text)
     hidden = rows.embed(ids) + core.embeddings.position_embedding.weight[: ids.shape[1]]
     length = ids.shape[1]
-    causal = torch.full((length, length), float("-inf")).triu(1)[None, None]
+    causal = torch.full((length, length), float("-inf")).triu(1).expand(len(ids), 1, -1, -1)
     # transformers 4 takes the padding mask (none here) before the causal one, 5 takes one mask.
     takes_two = "causal_attention_mask" in inspect.signature(core.encoder.layers[0].forward).parameters
     for layer in core.encoder.layers:
