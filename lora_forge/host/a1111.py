@@ -91,13 +91,13 @@ class A1111Host(WebUIHost):
         import torch
 
         model = _loaded_model()
-        title = str(model.sd_checkpoint_info.title)
+        lent = model.sd_checkpoint_info
         _refuse_changed_weights(model)
         with torch.no_grad():
             _take_off_loras(model)
         with _on_device(model) as note:
             yield _build(model, note)
-            _refuse_change_of(title)
+            _refuse_change_of(lent)
 
     def _networks(self) -> dict[str, tuple[Any, State]]:
         model = _model_in_memory()
@@ -349,8 +349,10 @@ def _build(model: Any, note: str) -> BorrowedModel:
     )
 
 
-def _refuse_change_of(title: str) -> None:
+def _refuse_change_of(lent: Any) -> None:
     """Everything in the WebUI that loads a checkpoint waits for us; an extension of another hand may not.
+
+    Files are compared, not titles: a title gets its hash when someone has it counted.
 
     Raises:
         CheckpointError: another checkpoint is in memory than when we began.
@@ -358,13 +360,13 @@ def _refuse_change_of(title: str) -> None:
     from modules import sd_models
 
     model = sd_models.model_data.sd_model
-    now = "none" if model is None else str(model.sd_checkpoint_info.title)
-    if now != title:
+    now = None if model is None else model.sd_checkpoint_info
+    if now is None or now.filename != lent.filename:
         raise CheckpointError(
-            "The checkpoint was changed while it was lent, from {title} to {now}.",
+            "The checkpoint was changed while it was lent, from {before} to {now}.",
             "The files of this run may be of a mixture: delete them, and keep other extensions from loading meanwhile.",
-            title=title,
-            now=now,
+            before=lent.name_for_extra,
+            now="none" if now is None else now.name_for_extra,
         )
 
 

@@ -267,8 +267,8 @@ def test_an_unloaded_checkpoint_is_brought_back_for_the_run_only(world: ToyWorld
 
 
 def test_a_checkpoint_changed_behind_our_back_is_told(world: ToyWorld) -> None:
-    with pytest.raises(CheckpointError, match=r"changed while it was lent, from sd1.* to other"), world.host.borrow():
-        world.program.model.sd_checkpoint_info = SimpleNamespace(title="other")
+    with pytest.raises(CheckpointError, match=r"changed while it was lent, from sd1 to other"), world.host.borrow():
+        world.program.model.sd_checkpoint_info = SimpleNamespace(filename="/other.safetensors", name_for_extra="other")
 
 
 def test_every_key_of_our_files_is_used_by_the_hosts_loader(world: ToyWorld, toys: dict[str, Path]) -> None:
