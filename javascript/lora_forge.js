@@ -83,7 +83,8 @@
     }
     wasVisible = visible;
     if (!visible || isAsking) return;
-    const pause = snapshot && !RUNNING.includes(snapshot.state) ? 3000 : 1000;
+    // A WebUI that is just starting again can be brought down by a request that comes too early.
+    const pause = problem === "lost" ? 15000 : snapshot && !RUNNING.includes(snapshot.state) ? 3000 : 1000;
     if (Date.now() - asked >= pause) {
       isAsking = true;
       asked = Date.now();
