@@ -37,11 +37,11 @@ def test_without_gradio_there_is_a_sentence_with_the_remedy(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
-def test_the_page_is_served_from_here_alone_and_a_taken_port_is_told() -> None:
+def test_the_page_is_served_from_here_alone_and_a_taken_port_is_told(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     port = free_port()
     with subprocess.Popen(
-        ui_command(port, "--base", str(checkpoint_path())), stdout=subprocess.PIPE, text=True
+        ui_command(port, "--base", str(checkpoint_path()), "--data", str(tmp_path)), stdout=subprocess.PIPE, text=True
     ) as served:
         try:
             assert served.stdout is not None
@@ -51,7 +51,9 @@ def test_the_page_is_served_from_here_alone_and_a_taken_port_is_told() -> None:
             assert "LoRA Forge" in page
             assert "the convention for SD1.x" in page
             assert policy.startswith("default-src 'self'")
-            other = subprocess.run(ui_command(port), capture_output=True, text=True, check=False, timeout=300)
+            other = subprocess.run(
+                ui_command(port, "--data", str(tmp_path)), capture_output=True, text=True, check=False, timeout=300
+            )
             assert other.returncode == 1
             assert f"Port {port} on 127.0.0.1 can't be used" in other.stderr
         finally:

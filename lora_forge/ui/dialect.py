@@ -10,6 +10,8 @@ import gradio as gr
 
 MAJOR = int(gr.__version__.split(".")[0])
 
+# no entry of their own in gradio's list of functions; gradio 5 warns of this way, and knows no other yet
+_UNNAMED: dict[str, Any] = {} if MAJOR >= 5 else {"api_name": False}
 _HTML: dict[str, Any] = {"padding": False} if MAJOR >= 5 else {}
 
 
@@ -44,7 +46,7 @@ def on(
         outputs=None if outputs is None else list(outputs),
         queue=queued,
         show_progress="hidden",
-        api_name=False,
+        **_UNNAMED,
         **script,
     )
 

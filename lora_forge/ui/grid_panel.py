@@ -17,7 +17,7 @@ from lora_forge.i18n import say, word
 from lora_forge.ports import Desk
 from lora_forge.ui import markup
 from lora_forge.ui.around import Around
-from lora_forge.ui.dialect import on
+from lora_forge.ui.dialect import html, on
 from lora_forge.ui.form import Form, Values
 from lora_forge.ui.shop import base_of
 from lora_forge.ui.texts import Texts, say_error
@@ -107,7 +107,7 @@ def _fields(texts: Texts) -> GridPanel:
         value=False,
         elem_id="lora_forge_grid_baseline",
     )
-    message = gr.HTML("", elem_id="lora_forge_grid_message")
+    message = html("", elem_id="lora_forge_grid_message")
     return GridPanel(lora, epochs, strengths, baseline, prompt, negative, size_px, steps, seed, message)
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from lora_forge import parts
 from lora_forge.i18n import catalogue, say
-from lora_forge.web.exposure import WARNING
 from tests.i18n.literals import PACKAGE, marked, said, text_of, trees
 
 CATALOGUE = PACKAGE / "i18n" / "zh.json"
@@ -35,9 +34,16 @@ def test_every_text_that_is_marked_or_said_has_its_chinese() -> None:
 
 def test_sentences_kept_in_constants_have_their_chinese() -> None:
     kept = {part for one in parts.examine() for part in (one.why, one.remedy) if part}
-    kept |= {parts.PRESS, parts.REPAIR, parts.HOST_REMEDY, WARNING}
+    kept |= {parts.PRESS, parts.REPAIR, parts.HOST_REMEDY}
     kept |= {library.why for library in parts.LIBRARIES}
     assert sorted(kept - catalogue().keys()) == []
+
+
+def test_the_warning_of_an_open_page_has_its_chinese() -> None:
+    pytest.importorskip("starlette")
+    from lora_forge.web.exposure import WARNING
+
+    assert WARNING in catalogue()
 
 
 @pytest.mark.parametrize("english", sorted(catalogue()))

@@ -1,0 +1,87 @@
+"""A real Chromium and the real page. Without either, these tests skip and say what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_forge.toyworld import checkpoint_path
+from lora_forge.toyworld.subject import photos
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running ``lora-forge ui``."""
+
+    address: str
+    data: Path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium of the machine; nothing is downloaded."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="NO BROWSER TEST RAN: playwright is not installed")
+    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("NO BROWSER TEST RAN: there is no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        # a root user's Chromium starts without its sandbox alone
+        launched = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu", *_QUIET])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page on the toy world, in a process of its own."""
+    pytest.importorskip("gradio", reason="NO BROWSER TEST RAN: gradio is not installed")
+    data = tmp_path_factory.mktemp("data")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "lora_forge", "ui", "--no-browser", "--port", str(port), "--data", str(data)]
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "GRADIO_TEMP_DIR": str(data / "gradio")}
+    with subprocess.Popen(
+        [*command, "--base", str(checkpoint_path())], stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdout is not None
+        assert "LoRA Forge is at" in process.stdout.readline()
+        yield Served(f"http://127.0.0.1:{port}/", data)
+        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+
+
+@pytest.fixture
+def page(browser: Any, served: Served) -> Iterator[Any]:
+    """The page, open and ready, 1280 px wide; an error in its script fails the test."""
+    errors: list[str] = []
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(served.address, wait_until="domcontentloaded")
+    opened.wait_for_selector("#lora_forge_live .lf-state", timeout=60_000)
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Three toy photos with captions, and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, (picture, tags) in enumerate(photos(0)[:3], start=1):
+        picture.save(folder / f"photo-{number}.png")
+        (folder / f"photo-{number}.txt").write_text(", ".join(tags), encoding="utf-8")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return sorted(str(path) for path in folder.iterdir())

@@ -1,0 +1,108 @@
+"""The whole first tab in a real browser: a LoRA is trained on the toy world, from the photos to its command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Served
+
+pytestmark = pytest.mark.slow
+
+
+def text_field(name: str) -> str:
+    """gradio 3 and 4 make a textarea of what is an input in gradio 5."""
+    return f"#lora_forge_{name} textarea, #lora_forge_{name} input"
+
+
+def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[str]) -> None:
+    page.fill("#lora_forge_project input", "anna_v2")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.querySelector('#lora_forge_name').querySelector('input, textarea').value")
+    assert page.input_value(text_field("name")) == "anna_v2"
+    assert page.input_value(text_field("trigger")) == "anna"
+
+    page.set_input_files("#lora_forge_upload input[type=file]", pictures)
+    page.wait_for_selector("#lora_forge_stock .lf-list", timeout=60_000)
+    stock = page.inner_text("#lora_forge_stock")
+    assert "3 photos added." in stock
+    assert "3 photos, 3 with a caption." in stock
+    assert "broken.png" in page.text_content("#lora_forge_stock")
+
+    page.click("#lora_forge_kind label:has-text('Toy world')")
+    page.wait_for_function("document.querySelector('#lora_forge_resolution input').value === '64'")
+    page.fill("#lora_forge_repeats input", "2")
+    page.fill("#lora_forge_epochs input", "2")
+    page.wait_for_selector("#lora_forge_steps :text('3 photos x 2 repeats: 2 steps an epoch, 4 in all.')")
+
+    page.click("#lora_forge_start")
+    page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=300_000)
+    live = page.inner_text("#lora_forge_live")
+    assert "step 4/4" in live
+    assert "anna_v2-000001.safetensors, anna_v2-000002.safetensors" in live
+    assert re.search(r"mean of the last epoch \d\.\d{4}", live)
+    files = sorted(path.name for path in (served.data / "loras").iterdir())
+    assert files == ["anna_v2-000001.safetensors", "anna_v2-000002.safetensors"]
+
+    # it is the one to test, without a reload
+    page.wait_for_function("document.querySelector('#lora_forge_grid_lora input').value === 'anna_v2'")
+    assert page.input_value(text_field("grid_epochs")) == "1-2"
+    assert page.input_value(text_field("grid_prompt")) == "anna, <lora:anna_v2-NUM:STRENGTH>"
+    page.click("#lora_forge_grid_command")
+    page.wait_for_selector("#lora_forge_grid_message pre")
+    assert "--epochs 1-2" in page.inner_text("#lora_forge_grid_message pre")
+
+    # the name is used now
+    page.click("#lora_forge_start")
+    page.wait_for_selector("#lora_forge_said .lf-error:has-text('exists already')")
+
+    # another page shows the same
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=60_000)
+    assert "anna_v2: done." in page.inner_text("#lora_forge_live .lf-log")
+
+
+def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
+    page.click("#lora_forge_language label:has-text('简体中文')")
+    page.wait_for_selector("#lora_forge_start:has-text('开始炼丹')")
+    page.wait_for_selector("#lora_forge_live .lf-live[data-language=zh] .lf-state")
+    assert "底模" in page.inner_text("#lora_forge_base")
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#lora_forge_start:has-text('开始炼丹')", timeout=60_000)
+    page.click("#lora_forge_language label:has-text('English')")
+    page.wait_for_selector("#lora_forge_start:has-text('Start')")
+
+
+def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
+    page.click("#lora_forge_stop")
+    page.wait_for_selector("#lora_forge_said .lf-error:has-text('Nothing is running.')")
+    page.click("#lora_forge_grid_command")
+    page.wait_for_selector("#lora_forge_grid_message .lf-error:has-text('No LoRA is chosen.')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits_the_page_in_both_themes(browser: Any, served: Served, theme: str) -> None:
+    for width in (1280, 820):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(f"{served.address}?__theme={theme}", wait_until="domcontentloaded")
+        page.wait_for_selector("#lora_forge_live .lf-state", timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        text, paper = page.evaluate(
+            """() => {
+                const root = document.querySelector('#lora_forge .lf-facts dd');
+                let place = root;
+                let paper = 'rgba(0, 0, 0, 0)';
+                while (place && /, 0\\)$/.test(paper)) {
+                    paper = getComputedStyle(place).backgroundColor;
+                    place = place.parentElement;
+                }
+                return [getComputedStyle(root).color, paper];
+            }"""
+        )
+        bright = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (text, paper)]
+        assert (bright[0] > bright[1]) == (theme == "dark"), (text, paper)
+        assert abs(bright[0] - bright[1]) > 300
+        page.close()
