@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,19 @@ def suggest_name(project: str) -> str:
     """A name for the LoRA of a project: what a prompt and a file name can take."""
     name = re.sub(r"[^\w.-]+", "_", project).strip("_.-")
     return re.sub(r"NUM|STRENGTH", lambda found: found.group().lower(), name)
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """``name``, or its next version that nobody has: ``anna``, ``anna_v2``, ``anna_v3``; capitals count alike."""
+    used = {other.casefold() for other in taken}
+    stem, number = name, 1
+    match = re.fullmatch(r"(.+)_v(\d+)", name)
+    if match:
+        stem, number = match[1], int(match[2])
+    while name and name.casefold() in used:
+        number += 1
+        name = f"{stem}_v{number}"
+    return name
 
 
 def suggest_trigger(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,7 @@ class _Tab:
             [*texts.components, self.banner, self.parts, self.base, self.stock, self.steps, self.live, self.said],
         )
         shown = [form.checkpoint, self.base, form.project, self.banner, self.grid.lora, self.steps]
+        shown += [form.name, form.trigger_word, *knobs]
         self._on(self.refresh.click, self._refresh, shown)
         self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
         self._on(self.look.click, self._refresh, shown)
@@ -197,10 +199,15 @@ class _Tab:
     def _refresh(self, values: Values, _: Given) -> Changes:
         base = shop.base_of(self.desk, values.language)
         loras = list(xyz.trained(self.desk.lora_dir()))
+        projects = photos.list_projects(self.desk)
+        is_fresh = bool(projects) and not values.name  # the page was just opened
+        if is_fresh and not values.project:
+            values = dataclasses.replace(values, project=projects[0])
         return {
+            **(self._named_after(values) if is_fresh else {}),
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
-            self.form.project: update(choices=photos.list_projects(self.desk)),
+            self.form.project: update(choices=projects, value=values.project or None),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),
             **self._steps(values, {}),
@@ -228,14 +235,20 @@ class _Tab:
         return {self.base: shop.base_of(self.desk, values.language).text, **self._proposed(values, {})}
 
     def _project(self, values: Values, _: Given) -> Changes:
+        return {self.stock: self._stock_text(values.project, values.language), **self._named_after(values)}
+
+    def _named_after(self, values: Values) -> Changes:
+        """Name, trigger word and numbers that suit the chosen project."""
         stock = photos.stock_of(self.desk, values.project)
-        name = proposal.suggest_name(values.project)
+        name = self._free_name(values.project)
         return {
-            self.stock: shop.stock_text(stock, values.language) if values.project else "",
             self.form.name: name,
             self.form.trigger_word: stock.trigger_word or proposal.suggest_trigger(name),
             **self._proposed(values, {}),
         }
+
+    def _free_name(self, project: str) -> str:
+        return proposal.free_name(proposal.suggest_name(project), xyz.trained(self.desk.lora_dir()))
 
     def _named(self, values: Values, _: Given) -> Changes:
         return {} if values.trigger_word else {self.form.trigger_word: proposal.suggest_trigger(values.name)}
@@ -267,7 +280,7 @@ class _Tab:
 
     def _imported(self, values: Values, report: ImportReport) -> Changes:
         stock = photos.stock_of(self.desk, values.project)
-        name = values.name or proposal.suggest_name(values.project)
+        name = values.name or self._free_name(values.project)
         trigger_word = values.trigger_word or stock.trigger_word or proposal.suggest_trigger(name)
         return {
             self.stock: shop.import_text(report, stock, values.language),

@@ -63,6 +63,11 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=60_000)
     assert "anna_v2: done." in page.inner_text("#lora_forge_live .lf-log")
+    # the project that was used last is chosen, and its next LoRA has a name
+    page.wait_for_function("document.querySelector('#lora_forge_name').querySelector('input, textarea').value")
+    assert page.input_value("#lora_forge_project input") == "anna_v2"
+    assert page.input_value(text_field("name")) == "anna_v3"
+    assert page.input_value("#lora_forge_repeats input") == "40"
 
 
 def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:

@@ -32,6 +32,20 @@ def test_a_suggested_name_can_be_used(project: str) -> None:
         check_name(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "taken", "free"),
+    [
+        ("anna", [], "anna"),
+        ("anna", ["Anna"], "anna_v2"),
+        ("anna", ["anna", "anna_v2"], "anna_v3"),
+        ("anna_v2", ["anna_v2"], "anna_v3"),
+        ("", ["anna"], ""),
+    ],
+)
+def test_a_used_name_becomes_its_next_version(name: str, taken: list[str], free: str) -> None:
+    assert proposal.free_name(name, taken) == free
+
+
 def test_numbers_follow_type_family_and_photos() -> None:
     assert proposal.propose("person", Family.SD1, 25) == Proposal(10, 10, 512)
     assert proposal.propose("style", Family.SDXL, 50) == Proposal(2, 10, 1024)
