@@ -14,7 +14,6 @@ import torch
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
-from lora_forge.host import heap
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.host.forge import refuse_partly_away, without_devices
 from lora_forge.model import keymap
@@ -91,7 +90,6 @@ class ComfyHost(A1111Host):
             yield lend(_live_parts(model))
         finally:
             model_management.soft_empty_cache()
-            heap.trim()
 
 
 def _key(place: Any) -> str:

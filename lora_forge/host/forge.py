@@ -12,7 +12,6 @@ import torch
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
-from lora_forge.host import heap
 from lora_forge.host.webui import WebUIHost
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
@@ -107,7 +106,6 @@ class ForgeHost(WebUIHost):
             yield lend(_live_parts(engine))
         finally:
             memory_management.soft_empty_cache()
-            heap.trim()
 
     def _load(self) -> Any:
         """The engine of the chosen checkpoint; loads it if the next picture would."""

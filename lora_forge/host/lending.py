@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Protocol
 
+from lora_forge.host import heap
 from lora_forge.ports import BorrowedModel
 
 _LOOK_S = 0.2
@@ -65,7 +66,7 @@ def dropped(model: BorrowedModel) -> Iterator[None]:
 
     An alias pins its memory: when the host then moves or replaces its weights, the old ones would stay. The frames
     of an exception hold tensors too, and the host's next picture needs that room before anybody has read the error:
-    their variables are cleared.
+    their variables are cleared. What is free then goes back to the system.
     """
     try:
         yield
@@ -75,6 +76,7 @@ def dropped(model: BorrowedModel) -> Iterator[None]:
     finally:
         _empty(model)
         gc.collect()
+        heap.trim()
 
 
 def _empty(model: BorrowedModel) -> None:
