@@ -9,6 +9,7 @@ import json
 import tempfile
 import threading
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from lora_forge.lora_file.weights import LoraModule
 from lora_forge.lora_file.writer import save_lora
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.network import Network
-from tests.host.contract import Tensors
+from tests.host.contract import Tensors, sum_of
 
 LORA_NAME = "contract-style"
 _PREFIXES = {
@@ -56,8 +57,8 @@ class FileTensors(Mapping[str, torch.Tensor]):
         return len(self._dtypes)
 
 
-class A1111World:
-    """:class:`tests.host.contract.World` in AUTOMATIC1111, driven through its own API."""
+class RealWorld(ABC):
+    """:class:`tests.host.contract.World` in a real program, driven through its own API."""
 
     tolerance = 2e-5
 
@@ -73,33 +74,20 @@ class A1111World:
             self._prepared = draw_project(self._root / "project")
         return self._prepared
 
+    @abstractmethod
+    def outputs(self, model: BorrowedModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """(what, from the lent module, from the host's own)."""
+
+    @abstractmethod
+    def _state(self) -> Tensors:
+        """The host's tensors by the checkpoint file's keys, and perhaps more."""
+
     def live(self, part: str) -> Tensors:
-        state = {key.replace(".wrapped.", "."): t for key, t in self._model().state_dict().items()}
-        known = FileTensors(self._file(), {})._file.keys()
+        state, known = self._state(), FileTensors(self._file(), {})._file.keys()
         return {key: state[key] for key in known if key in state and key.startswith(_PREFIXES[part])}
 
     def as_loaded(self, part: str) -> Tensors:
         return FileTensors(self._file(), {key: t.dtype for key, t in self.live(part).items()})
-
-    def outputs(self, model: BorrowedModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        theirs = self._model()
-        draw = torch.Generator().manual_seed(0)
-        noise = torch.randn(1, 4, 16, 16, generator=draw).to(model.device, model.dtype)
-        context = torch.randn(1, 77, model.unet.config.cross_attention_dim, generator=draw).to(noise)
-        when = torch.tensor([500], device=model.device)
-        yield (
-            "UNet",
-            model.unet(noise, when, context).sample,
-            theirs.model.diffusion_model(noise, when, context=context),
-        )
-        picture = noise[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3).clamp(-1, 1).to(model.vae.dtype)
-        yield "encoder", model.vae.encode(picture).latent_dist.mean, theirs.first_stage_model.encode(picture).mean
-        latent = noise.to(model.vae.dtype)
-        yield "decoder", model.vae.decode(latent).sample, theirs.first_stage_model.decode(latent)
-        ids = torch.tensor([[49406, 320, 1125, *[49407] * 74]], device=model.device)
-        text = theirs.cond_stage_model.wrapped.transformer(input_ids=ids)
-        yield "text", model.text_towers[0].module(ids)[0], text.last_hidden_state
-        yield "schedule", model.alphas_cumprod, theirs.alphas_cumprod.float().cpu()
 
     def draw(self, lora: str = "") -> bytes:
         answer = self.call("/sdapi/v1/txt2img", {
@@ -146,6 +134,72 @@ class A1111World:
         return Path(self._model().sd_checkpoint_info.filename)
 
 
+class A1111World(RealWorld):
+    """AUTOMATIC1111."""
+
+    def outputs(self, model: BorrowedModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        theirs = self._model()
+        noise, context, when, picture, latent, ids = some_inputs(model)
+        yield (
+            "UNet",
+            model.unet(noise, when, context).sample,
+            theirs.model.diffusion_model(noise, when, context=context),
+        )
+        yield "encoder", model.vae.encode(picture).latent_dist.mean, theirs.first_stage_model.encode(picture).mean
+        yield "decoder", model.vae.decode(latent).sample, theirs.first_stage_model.decode(latent)
+        text = theirs.cond_stage_model.wrapped.transformer(input_ids=ids)
+        yield "text", model.text_towers[0].module(ids)[0], text.last_hidden_state
+        yield "schedule", model.alphas_cumprod, theirs.alphas_cumprod.float().cpu()
+
+    def _state(self) -> Tensors:
+        return {key.replace(".wrapped.", "."): t for key, t in self._model().state_dict().items()}
+
+
+class ForgeWorld(RealWorld):
+    """Forge. It loads nothing by itself: what the rules look at before they borrow is there after a first picture."""
+
+    def __init__(self, host: WebUIHost) -> None:
+        super().__init__(host)
+        self.draw()
+
+    def outputs(self, model: BorrowedModel) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        theirs = self._model().forge_objects_original
+        unet, vae, clip = theirs.unet.model, theirs.vae.first_stage_model, theirs.clip.cond_stage_model
+        noise, context, when, picture, latent, ids = some_inputs(model)
+        output = unet.diffusion_model(noise, when, context=context, transformer_options={})
+        yield "UNet", model.unet(noise, when, context).sample, output
+        mean = vae.encode(picture, regulation=lambda found: found.mean)
+        yield "encoder", model.vae.encode(picture).latent_dist.mean, mean
+        yield "decoder", model.vae.decode(latent).sample, vae.decode(latent)
+        text = clip.clip_l.transformer(input_ids=ids)
+        yield "text", model.text_towers[0].module(ids)[0], text.last_hidden_state
+        yield "schedule", model.alphas_cumprod, unet.predictor.alphas_cumprod.float().cpu()
+
+    def _state(self) -> Tensors:
+        theirs = self._model().forge_objects_original
+        parts = {
+            "model.diffusion_model.": theirs.unet.model.diffusion_model,
+            "first_stage_model.": theirs.vae.first_stage_model,
+            "cond_stage_model.transformer.": theirs.clip.cond_stage_model.clip_l.transformer,
+        }
+        return {
+            prefix + key.replace(".wrapped.", "."): tensor
+            for prefix, module in parts.items()
+            for key, tensor in module.state_dict().items()
+        }
+
+
+def some_inputs(model: BorrowedModel) -> tuple[torch.Tensor, ...]:
+    """Noise (1, 4, 16, 16), context (1, 77, width), timestep, picture (1, 3, 64, 64), latent, tokens."""
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 4, 16, 16, generator=draw).to(model.device, model.dtype)
+    context = torch.randn(1, 77, model.unet.config.cross_attention_dim, generator=draw).to(noise)
+    when = torch.tensor([500], device=model.device)
+    picture = noise[:, :3].repeat_interleave(4, 2).repeat_interleave(4, 3).clamp(-1, 1).to(model.vae.dtype)
+    ids = torch.tensor([[49406, 320, 1125, *[49407] * 74]], device=model.device)
+    return noise, context, when, picture, noise.to(model.vae.dtype), ids
+
+
 def a_change_of_checkpoint_waits(world: Any) -> None:
     """The page's dropdown, and the API, change it after we are done; our own switch is refused meanwhile."""
     host = world.host
@@ -173,6 +227,65 @@ def a_change_of_checkpoint_waits(world: Any) -> None:
     host.switch(first)
     assert host.loaded().startswith(names[0])
     assert host.info().name == Path(names[0]).stem
+
+
+def a_change_of_checkpoint_comes_afterwards(world: Any) -> None:
+    """Forge only notes the choice: what is lent stays, the next picture and the next borrower get the other."""
+    host = world.host
+    first, second = host.loaded(), next(title for title in host.checkpoints() if title != host.loaded())
+    names = [Path(title.split(" [")[0]).stem for title in (first, second)]  # a title gets its hash at the first load
+    before, made = world.draw(), []
+    drawing = threading.Thread(target=lambda: made.append(world.draw()), daemon=True)
+    with host.borrow() as model:
+        assert model.info.name == names[0]
+        places = [parameter.data_ptr() for parameter in model.unet.parameters()]
+        weights = sum_of(model.unet.parameters())
+        told = ""
+        try:
+            host.switch(second)
+        except CheckpointError as error:
+            told = str(error)
+        assert "A run holds" in told
+        world.call("/sdapi/v1/options", {"sd_model_checkpoint": second})
+        assert host.loaded().startswith(names[1])
+        drawing.start()
+        drawing.join(3)
+        assert drawing.is_alive()
+        assert sum_of(model.unet.parameters()) == weights
+        assert places == [parameter.data_ptr() for parameter in model.unet.parameters()]
+    drawing.join(240)
+    assert len(made) == 1
+    assert made != [before]
+    with host.borrow() as model:
+        assert model.info.name == host.info().name == names[1]
+    host.switch(names[0])
+    with host.borrow() as model:
+        assert model.info.name == host.info().name == names[0]
+        assert sum_of(model.unet.parameters()) == weights
+    assert world.draw() == before
+
+
+def low_bits_are_refused(world: Any) -> None:
+    """Forge's "Diffusion in Low Bits": said in a sentence before anything is loaded; lent again when it is off."""
+    from modules import shared
+    from modules_forge import main_entry
+
+    kept = shared.opts.forge_unet_storage_dtype
+    shared.opts.set("forge_unet_storage_dtype", "float8-e4m3fn")
+    main_entry.refresh_model_loading_parameters()  # as the page's dropdown does
+    try:
+        told = []
+        for look in (world.host.info, lambda: world.host.borrow().__enter__()):
+            try:
+                look()
+            except CheckpointError as error:
+                told.append(str(error))
+        assert ["low bits" in sentence for sentence in told] == [True, True]
+    finally:
+        shared.opts.set("forge_unet_storage_dtype", kept)
+        main_entry.refresh_model_loading_parameters()
+    with world.host.borrow() as model:
+        assert model.dtype in (torch.float32, torch.float16)
 
 
 def eight_bits_are_refused(world: Any) -> None:
@@ -219,4 +332,6 @@ def write_lora(model: BorrowedModel, path: Path) -> None:
 
 def world_of(host: WebUIHost) -> Any:
     """The world of the program we are in."""
-    return A1111World(host)
+    from lora_forge.host.a1111 import A1111Host
+
+    return A1111World(host) if isinstance(host, A1111Host) else ForgeWorld(host)
