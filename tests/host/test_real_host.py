@@ -3,9 +3,10 @@
     LORA_FORGE_WEBUI=/path/to/stable-diffusion-webui LORA_FORGE_WEBUI_PYTHON=.../venv/bin/python \\
     LORA_FORGE_WEBUI_ARGS="--use-cpu all --no-half" python -m pytest -m host tests/host/test_real_host.py
 
-``LORA_FORGE_WEBUI_ARGS``: flags that this machine needs to run it; for Forge on a CPU ``--always-cpu``. The folder is only read: settings, pictures, LoRAs
-and extensions are in a temporary ``--data-dir``; checkpoints come from the folder's models/Stable-diffusion (two of
-them, if changing is to be tested). Its Python must have our dependencies, as install.py adds them; we install nothing.
+``LORA_FORGE_WEBUI_ARGS``: flags that this machine needs to run it (for Forge on a CPU ``--always-cpu``). The folder is
+only read: settings, pictures, LoRAs and extensions are in a temporary ``--data-dir``; checkpoints come from the
+folder's models/Stable-diffusion (two of them, if changing is to be tested). Its Python must have our dependencies, as
+install.py adds them; we install nothing.
 """
 
 from __future__ import annotations
