@@ -271,5 +271,13 @@
     tick();
   }, 500);
 
-  window.loraForge = { test };
+  // AUTOMATIC1111's own list of checkpoints shows what was chosen here only when its own way is gone too.
+  function chosen(title) {
+    const shown = value("#setting_sd_model_checkpoint input");
+    if (title && shown !== undefined && shown !== title && typeof window.selectCheckpoint === "function") {
+      window.selectCheckpoint(title);
+    }
+  }
+
+  window.loraForge = { chosen, test };
 })();

@@ -151,7 +151,8 @@ class _Tab:
         self._on(self.refresh.click, self._refresh, shown)
         self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
         self._on(self.look.click, self._refresh, shown)
-        self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base, *proposals], queued=True)
+        switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base, *proposals], queued=True)
+        on(switched.then, None, [form.checkpoint], js="(title) => { window.loraForge.chosen(title); return []; }")
         self._on(form.project.change, self._project, [self.stock, form.name, form.trigger_word, *proposals])
         self._on(form.kind.change, self._proposed, proposals)
         for field in (*knobs, form.settings):
@@ -171,7 +172,7 @@ class _Tab:
         outputs: list[Any],
         more: set[Any] | None = None,
         queued: bool = False,
-    ) -> None:
+    ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
         place = next(one for one in (self.said, self.stock, self.base, self.steps) if one in outputs)
 
@@ -182,7 +183,7 @@ class _Tab:
             except LoraForgeError as problem:
                 return {place: markup.note(say_error(problem, values.language), "error")}
 
-        on(event, guarded, self.form.components() | (more or set()), outputs, queued=queued)
+        return on(event, guarded, self.form.components() | (more or set()), outputs, queued=queued)
 
     # ---------------------------------------------------------------- what happens
 
