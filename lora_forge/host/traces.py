@@ -9,12 +9,14 @@ import contextlib
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from lora_forge.model import devices
 
 _CHUNK_BYTES = 1 << 26
 _PATCHED_CLASSES = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.MultiheadAttention, nn.Embedding, nn.Module)
@@ -71,30 +73,9 @@ def digest(rows: Iterable[Any]) -> str:
     return hashlib.blake2b(json.dumps(list(rows)).encode(), digest_size=16).hexdigest()
 
 
-def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
-    return (lambda: getattr(owner, name)), (lambda value: setattr(owner, name, value))
-
-
-# name -> (how to read it, how to set it); all are global, none belongs to a thread
-_FLAGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "threads": (torch.get_num_threads, torch.set_num_threads),
-    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "deterministic": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
-    "cudnn enabled": _attribute(torch.backends.cudnn, "enabled"),
-    "cudnn benchmark": _attribute(torch.backends.cudnn, "benchmark"),
-    "cudnn deterministic": _attribute(torch.backends.cudnn, "deterministic"),
-    "cudnn tf32": _attribute(torch.backends.cudnn, "allow_tf32"),
-    "matmul tf32": _attribute(torch.backends.cuda.matmul, "allow_tf32"),
-    "flash attention": (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
-    "lean attention": (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
-    "plain attention": (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
-}
-
-
 def flag_marks() -> dict[str, str]:
     """torch's global flags, this thread's modes, and which function each common layer's ``forward`` is."""
-    marks = {f"torch: {name}": str(read()) for name, (read, _) in _FLAGS.items()}
+    marks = {f"torch: {name}": str(read()) for name, (read, _) in devices.GLOBAL_FLAGS.items()}
     marks["torch: gradients"] = f"{torch.is_grad_enabled()} {torch.is_inference_mode_enabled()}"
     marks["torch: autocast"] = f"{torch.is_autocast_enabled()} {_is_autocast_on_cpu()}"
     marks["torch: layers' forward"] = digest(_name_of(vars(kind).get("forward")) for kind in _PATCHED_CLASSES)
@@ -115,14 +96,12 @@ def _name_of(function: Any) -> str:
 
 def generator_marks() -> dict[str, str]:
     """States of the global random generators. A picture that someone makes in between moves them too."""
-    marks = {
-        "random: torch": digest([_hex(torch.get_rng_state())]),
+    drawn = devices.generator_states().items()
+    return {
+        **{f"random: {kind}": digest(_hex(state) for state in states) for kind, states in drawn},
         "random: numpy": digest([str(part) for part in _numpy_state()]),
         "random: python": digest([random.getstate()]),
     }
-    if _has_cuda():
-        marks["random: cuda"] = digest([_hex(state) for state in torch.cuda.get_rng_state_all()])
-    return marks
 
 
 def _numpy_state() -> tuple[Any, ...]:
@@ -134,10 +113,6 @@ def _hex(state: torch.Tensor) -> str:
     return state.numpy().tobytes().hex()
 
 
-def _has_cuda() -> bool:
-    return bool(torch.cuda.is_available() and torch.cuda.is_initialized())
-
-
 @contextlib.contextmanager
 def kept_flags() -> Iterator[None]:
     """On leaving, torch's global flags and generators are as on entering.
@@ -145,24 +120,21 @@ def kept_flags() -> Iterator[None]:
     Python's and numpy's generators are not put back: others draw from them meanwhile (the host numbers its tasks so),
     and would be given the same numbers again. Nothing of ours draws from any of them.
     """
-    flags = {name: read() for name, (read, _) in _FLAGS.items()}
+    flags = {name: read() for name, (read, _) in devices.GLOBAL_FLAGS.items()}
     with kept_torch_generators():
         try:
             yield
         finally:
-            for name, (read, write) in _FLAGS.items():
+            for name, (read, write) in devices.GLOBAL_FLAGS.items():
                 if read() != flags[name]:
                     write(flags[name])
 
 
 @contextlib.contextmanager
 def kept_torch_generators() -> Iterator[None]:
-    """On leaving, torch's global generators (of the CPU and of each CUDA device) are as on entering."""
-    state = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if _has_cuda() else None
+    """On leaving, torch's global generators (of the CPU and of each card) are as on entering."""
+    states = devices.generator_states()
     try:
         yield
     finally:
-        torch.set_rng_state(state)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+        devices.set_generator_states(states)

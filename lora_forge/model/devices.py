@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,49 @@ def synchronize(device: torch.device) -> None:
         _backend(device).synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def generator_states() -> dict[str, list[torch.Tensor]]:
+    """States of torch's global generators: ``torch`` (the CPU's), and of each kind of card that is in use."""
+    states = {"torch": [torch.get_rng_state()]}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if _has_xpu() and torch.xpu.is_initialized():
+        states["xpu"] = torch.xpu.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = [torch.mps.get_rng_state()]
+    return states
+
+
+def set_generator_states(states: Mapping[str, list[torch.Tensor]]) -> None:
+    """Put back what :func:`generator_states` gave."""
+    torch.set_rng_state(states["torch"][0])
+    for kind in ("cuda", "xpu"):
+        if kind in states:
+            getattr(torch, kind).set_rng_state_all(states[kind])
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"][0])
+
+
+def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
+    return (lambda: getattr(owner, name)), (lambda value: setattr(owner, name, value))
+
+
+GLOBAL_FLAGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "threads": (torch.get_num_threads, torch.set_num_threads),
+    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "deterministic": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "cudnn enabled": _attribute(torch.backends.cudnn, "enabled"),
+    "cudnn benchmark": _attribute(torch.backends.cudnn, "benchmark"),
+    "cudnn deterministic": _attribute(torch.backends.cudnn, "deterministic"),
+    "cudnn tf32": _attribute(torch.backends.cudnn, "allow_tf32"),
+    "matmul tf32": _attribute(torch.backends.cuda.matmul, "allow_tf32"),
+    "flash attention": (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    "lean attention": (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
+    "plain attention": (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
+}
+"""Name -> (how to read it, how to set it) of torch's switches that are global, none of them a thread's own."""
 
 
 def _backend(device: torch.device) -> Any:
