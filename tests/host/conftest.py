@@ -13,8 +13,11 @@ from lora_forge.host.standalone import StandaloneHost
 from lora_forge.lora_file.weights import LoraModule, LoraWeights
 from lora_forge.lora_file.writer import save_lora
 from lora_forge.train.network import Network
+from tests.host.real_program import program
 from tests.model import ldm
 from tests.train import tiny
+
+__all__ = ["program"]
 
 TOY_SIZES = {"sd1": ldm.TOY_SD1, "sd2": ldm.TOY_SD2, "sdxl": ldm.TOY_SDXL}
 TOY_HEADS = {"sd1": (4,), "sd2": (4,), "sdxl": (4, 2)}
