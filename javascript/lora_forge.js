@@ -279,5 +279,13 @@
     }
   }
 
-  window.loraForge = { chosen, test };
+  let counting = 0;
+
+  // Several fields change at once; the steps are counted once, when they have settled.
+  function count() {
+    clearTimeout(counting);
+    counting = setTimeout(() => press("#lora_forge_count"), 250);
+  }
+
+  window.loraForge = { chosen, count, test };
 })();

@@ -18,8 +18,8 @@ def failure_page(problem: BaseException) -> Any:
     texts = Texts("en")
     with gr.Blocks(analytics_enabled=False) as page, gr.Column(elem_id="lora_forge"):
         html("<h2>LoRA Forge</h2>")
-        for language in LANGUAGES:
-            html(markup.note(_sentence(problem, language), "error"))
+        for code in LANGUAGES:
+            html(markup.note(_sentence(problem, code), "error"))
         language = gr.Radio(
             [(own, code) for code, own in LANGUAGES.items()], value="en", show_label=False, container=False
         )

@@ -98,5 +98,5 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 
 def suggest_trigger(name: str) -> str:
     """A trigger word for a LoRA: its name without a version, in one word and lower case."""
-    word_only = re.sub(r"([_-]?v?\d+)+$", "", name, flags=re.IGNORECASE)
+    word_only = re.sub(r"([ _-]+v?\d+)+$", "", name, flags=re.IGNORECASE)
     return re.sub(r"[\W_]+", "", word_only or name).lower()

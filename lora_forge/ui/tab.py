@@ -60,6 +60,7 @@ class _Tab:
         with gr.Row(elem_classes=["lf-hidden"]):
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
             self.saved = gr.Button(elem_id="lora_forge_saved")
+            self.count = gr.Button(elem_id="lora_forge_count")
         self._bind()
 
     def _head(self) -> Any:
@@ -155,8 +156,11 @@ class _Tab:
         on(switched.then, None, [form.checkpoint], js="(title) => { window.loraForge.chosen(title); return []; }")
         self._on(form.project.change, self._project, [self.stock, form.name, form.trigger_word, *proposals])
         self._on(form.kind.change, self._proposed, proposals)
+        # Fields change together, and their answers could come in any order: the script waits for the last change and
+        # asks once, with what the page says then.
         for field in (*knobs, form.settings):
-            self._on(field.change, self._steps, [self.steps])
+            on(field.change, None, js="() => { window.loraForge && window.loraForge.count(); return []; }")
+        self._on(self.count.click, self._steps, [self.steps], is_last_kept=True)
         self._on(form.name.blur, self._named, [form.trigger_word, self.said])
         outputs = [self.stock, self.upload, form.project, form.name, form.trigger_word, *proposals]
         self._on(self.upload.upload, self._uploaded, outputs, more={self.upload}, queued=True)
@@ -172,6 +176,7 @@ class _Tab:
         outputs: list[Any],
         more: set[Any] | None = None,
         queued: bool = False,
+        is_last_kept: bool = False,
     ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
         place = next(one for one in (self.said, self.stock, self.base, self.steps) if one in outputs)
@@ -183,7 +188,9 @@ class _Tab:
             except LoraForgeError as problem:
                 return {place: markup.note(say_error(problem, values.language), "error")}
 
-        return on(event, guarded, self.form.components() | (more or set()), outputs, queued=queued)
+        return on(
+            event, guarded, self.form.components() | (more or set()), outputs, queued=queued, is_last_kept=is_last_kept
+        )
 
     # ---------------------------------------------------------------- what happens
 

@@ -19,7 +19,14 @@ from lora_forge.ui.proposal import Proposal, Visits
 
 @pytest.mark.parametrize(
     ("name", "trigger_word"),
-    [("anna_v2", "anna"), ("Anna 2", "anna"), ("安娜-000010", "安娜"), ("v2", "v2"), ("red_dress", "reddress")],
+    [
+        ("anna_v2", "anna"),
+        ("Anna 2", "anna"),
+        ("安娜-000010", "安娜"),
+        ("v2", "v2"),
+        ("red_dress", "reddress"),
+        ("r2d2", "r2d2"),
+    ],
 )
 def test_a_trigger_word_is_the_name_without_its_version(name: str, trigger_word: str) -> None:
     assert proposal.suggest_trigger(name) == trigger_word
