@@ -82,6 +82,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def _command(port: int, data: Path) -> list[str]:
     flags = "--skip-prepare-environment --skip-install --skip-version-check --skip-torch-cuda-test --api"
     places = ["--port", str(port), "--data-dir", str(data), "--ckpt-dir", f"{WEBUI}/models/Stable-diffusion"]
+    places += ["--gradio-allowed-path", WEBUI]  # with a --data-dir Forge refuses its own page's scripts without it
     own = shlex.split(os.environ.get("LORA_FORGE_WEBUI_ARGS", ""))
     return [PYTHON, "launch.py", *flags.split(), *places, *own]
 
