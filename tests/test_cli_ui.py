@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -59,5 +58,5 @@ def test_the_page_is_served_from_here_alone_and_a_taken_port_is_told(tmp_path: P
             assert other.returncode == 1
             assert f"Port {port} on 127.0.0.1 can't be used" in other.stderr
         finally:
-            served.send_signal(signal.SIGINT)
+            served.terminate()  # a shell's background job never sees SIGINT
         assert served.wait(timeout=60) == 0

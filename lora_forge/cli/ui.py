@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from argparse import Namespace
 from typing import Any
 
@@ -16,7 +17,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def run(args: Namespace, console: Console) -> int:
-    """Serve the page until Ctrl-C, which is the way to end it: 0."""
+    """Serve the page until Ctrl-C, which is the way to end it, or SIGTERM, which is a service's way: 0."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     desk = StandaloneDesk(args.data / "projects", args.loras or args.data / "loras", args.checkpoints, args.base)
 
     def started(address: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -60,7 +59,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert process.stdout is not None
         assert "LoRA Forge is at" in process.stdout.readline()
         yield Served(f"http://127.0.0.1:{port}/", data)
-        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+        process.terminate()
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
     page.click("#tabs button:has-text('txt2img')")
     page.locator("#txt2img_extra_tabs button:has-text('Lora')").first.click()
     for stem in stems:  # without a restart, and hidden by no family
-        page.wait_for_selector(f"#txt2img_lora_cards .card :text('{stem}')", timeout=60_000)
+        page.wait_for_selector(f"#txt2img_lora_cards .card .name:text('{stem}')", timeout=60_000)
 
     page.click("#tabs button:has-text('LoRA Forge')")
     page.wait_for_function(f"document.querySelector('#lora_forge_grid_lora input').value === '{NAME}'")
