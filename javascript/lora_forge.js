@@ -223,16 +223,30 @@
   };
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-  function isFilled(wanted) {
-    const plot = "#script_txt2img_xyz_plot_";
+  const PLOT = "#script_txt2img_xyz_plot_";
+
+  function isChosen(wanted) {
     return (
       value("#txt2img_prompt textarea") === wanted.prompt &&
       value("#script_list input") === "X/Y/Z plot" &&
-      value(`${plot}x_type input`) === "Prompt S/R" &&
-      value(`${plot}y_type input`) === "Prompt S/R" &&
-      value(`${plot}x_values textarea`) === wanted.x &&
-      value(`${plot}y_values textarea`) === wanted.y
+      value(`${PLOT}x_type input`) === "Prompt S/R" &&
+      value(`${PLOT}y_type input`) === "Prompt S/R"
     );
+  }
+
+  function isFilled(wanted) {
+    return (
+      isChosen(wanted) &&
+      value(`${PLOT}x_values textarea`) === wanted.x &&
+      value(`${PLOT}y_values textarea`) === wanted.y
+    );
+  }
+
+  function write(selector, text) {
+    const place = $(selector);
+    if (!place || place.value === text) return;
+    place.value = text;
+    place.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   // Paste the infotext into txt2img, see that it arrived, and press Generate if asked to.
@@ -248,14 +262,24 @@
     $("#lora_forge_paste").click();
     const wanted = JSON.parse(expected);
     const until = Date.now() + 60000;
-    while (!isFilled(wanted)) {
+    let written = Date.now();
+    for (;;) {
+      if (isFilled(wanted)) {
+        await wait(500); // the host shows the plot's group a moment after its fields are set
+        if (isFilled(wanted)) break;
+      }
       if (Date.now() > until) {
         tell(say.refused);
         return false;
       }
+      // On a quick machine the host answers the change of an axis' type with the values from before the paste.
+      if (isChosen(wanted) && Date.now() - written > 2000) {
+        written = Date.now();
+        write(`${PLOT}x_values textarea`, wanted.x);
+        write(`${PLOT}y_values textarea`, wanted.y);
+      }
       await wait(100);
     }
-    await wait(500); // the host shows the plot's group a moment after its fields are set
     if (!presses) {
       tell(say.pasted);
       return true;
