@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lora_forge.config import Family
 from lora_forge.errors import ConfigError, LoraFileError
+from lora_forge.evaluate.lora_tags import find_lora
 from lora_forge.evaluate.plan import GridPlan, file_stem
 from lora_forge.lora_file.names import parse_epoch
 
@@ -179,6 +180,17 @@ def trained(lora_dir: Path) -> dict[str, tuple[int, ...]]:
             found.setdefault(name, set()).add(epoch)
             newest[name] = max(newest.get(name, 0.0), path.stat().st_mtime)
     return {name: tuple(sorted(found[name])) for name in sorted(found, key=lambda name: -newest[name])}
+
+
+def trigger_word_of(folder: Path, name: str, epoch: int) -> str:
+    """The trigger word that a file says it was trained with; empty when it says none or can't be read."""
+    from lora_forge.lora_file.writer import load_metadata  # brings torch, which a page needs for nothing else
+
+    try:
+        metadata = load_metadata(find_lora(file_stem(name, epoch), [folder]))
+    except (LoraFileError, OSError):
+        return ""
+    return metadata.get("modelspec.trigger_phrase", "")
 
 
 def range_text(epochs: Sequence[int]) -> str:

@@ -190,7 +190,7 @@ def proposed(desk: Desk, panel: GridPanel, name: str | None, values: Values) -> 
         return {panel.message: ""}
     family = base_of(desk, values.language).family
     style = xyz.style_of(values.kind, family)
-    trigger_word = values.trigger_word if name == values.name else ""
+    trigger_word = xyz.trigger_word_of(desk.lora_dir(), name, epochs[-1])
     return {
         panel.epochs: xyz.range_text(epochs),
         panel.prompt: xyz.default_prompt(name, trigger_word, values.kind, family),

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from lora_forge.errors import ConfigError, LoraFileError
 from lora_forge.evaluate import xyz
 from lora_forge.evaluate.lora_tags import split_prompt
 from lora_forge.evaluate.plan import GridPlan
+from lora_forge.lora_file.weights import LoraModule
+from lora_forge.lora_file.writer import save_lora
 
 # infotext_utils.re_param_code of both hosts
 _PARAM = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
@@ -107,3 +110,14 @@ def test_files_are_checked_wherever_they_lie_below_the_folder(tmp_path: Path) ->
     assert xyz.trained(tmp_path) == {"anna": (1, 2)}
     with pytest.raises(LoraFileError, match=r"no file for anna-000003\.safetensors, anna-000004\.safetensors"):
         xyz.check_files(GridPlan("<lora:anna-NUM:STRENGTH>", "", (1, 3, 4), (1.0,)), tmp_path)
+
+
+def test_the_trigger_word_is_read_from_the_file(tmp_path: Path) -> None:
+    module = LoraModule(torch.ones(2, 4), torch.ones(4, 2), 2.0)
+    key = "lora_unet_mid_block_attentions_0_proj_in"
+    folder = tmp_path / "people"
+    save_lora(folder / "anna-000002.safetensors", {key: module}, {"modelspec.trigger_phrase": "ohwx 女孩"})
+    save_lora(folder / "none-000001.safetensors", {key: module}, {})
+    (folder / "torn-000001.safetensors").write_bytes(b"torn")
+    said = [xyz.trigger_word_of(tmp_path, *file) for file in (("anna", 2), ("none", 1), ("torn", 1), ("gone", 1))]
+    assert said == ["ohwx 女孩", "", "", ""]
