@@ -97,7 +97,11 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
     page.fill("#lora_forge_grid_steps input", "1")
     page.wait_for_timeout(1000)
     page.click("#lora_forge_grid_start")
-    page.wait_for_selector("#txt2img_gallery img", timeout=PATIENCE_MS)
+    page.wait_for_function(
+        """() => document.querySelector('#txt2img_gallery img')
+            && getComputedStyle(document.querySelector('#txt2img_interrupt')).display === 'none'""",
+        timeout=PATIENCE_MS,
+    )
     grids = sorted(program.data.rglob("xyz_grid-*.png"))
     assert len(grids) == 1
     assert len(cells(grids[0])) == len(set(cells(grids[0]))) == 4
