@@ -1,6 +1,6 @@
 """Words in English and Simplified Chinese. English text is its own key; a missing entry shows the English.
 
-``zh.json`` holds one entry a line. A test holds that every text marked with :func:`word` or said with :func:`say`
+``zh/`` holds one file an area and one entry a line. A test holds that every text marked with :func:`word` or said with :func:`say`
 is in it, and that an entry's ``{named}`` places are those of its English.
 """
 
@@ -17,8 +17,9 @@ LANGUAGES = {"en": "English", "zh": "简体中文"}
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, str]:
     """Chinese by English."""
-    text = resources.files(__name__).joinpath("zh.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    files = sorted(resources.files(__name__).joinpath("zh").iterdir(), key=lambda file: file.name)
+    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".json")]
+    return {english: chinese for part in parts for english, chinese in part.items()}
 
 
 def say(text: str, language: str, /, **values: object) -> str:

@@ -3,14 +3,11 @@ requests for its lock; what takes longer goes to the board or to threads of ours
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import io
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +16,15 @@ from starlette.routing import Route
 from lora_forge.dataset.images import IMAGE_SUFFIXES, UnreadableImageError, read_image
 from lora_forge.errors import LoraForgeError
 from lora_forge.events import Command
-from lora_forge.jobs import JobBoard, JobError
+from lora_forge.jobs import JobBoard, JobError, chores
 from lora_forge.ports import Desk
 from lora_forge.web.answers import RefusedError, answer, field, read_json, refusal
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
+from lora_forge.web.photo_routes import photo_routes
 from lora_forge.web.places import confined
 from lora_forge.web.protection import Refusal
+from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
+from lora_forge.web.tag_routes import tag_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
 from lora_forge.work import RunRequest, gather, plan, project_dir, projects, run
 from lora_forge.work.gathering import uploads_dir
@@ -33,10 +33,6 @@ from lora_forge.work.planning import PROOFS
 PREFIX = "/lora_forge/"
 PICTURE_PX = 256
 MOST_PICTURE_PX = 1536
-T = TypeVar("T")
-Handler = Callable[[Request], Awaitable[Response]]
-# Not starlette's own threads: forty requests that wait for the host's lock take all of those.
-_POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lora-forge-web")
 
 
 def mount(
@@ -48,35 +44,38 @@ def mount(
     api_auth: str = "",
     allows_paths: bool = False,
     limits: UploadLimits | None = None,
+    side_board: JobBoard | None = None,
 ) -> None:
     """Add the routes to ``app`` (FastAPI or starlette, started or not), before all others; again is no harm.
 
     ``opens_to``: who is let in; by default whom gradio's login (``app.auth``) or ``api_auth`` (the host's
-    ``--api-auth``) lets in. ``allows_paths``: whether photos may be imported from any folder of this machine. Files in
-    the data root are from now on refused by the host's own file routes.
+    ``--api-auth``) lets in. ``allows_paths``: whether photos may be imported from any folder of this machine.
+    ``side_board``: where photos are looked at and tagged; by default the process's own. Files in the data root are
+    from now on refused by the host's own file routes.
     """
-    served = _Served(app, desk, board, opens_to or login_of(app, api_auth), allows_paths, limits or UploadLimits())
+    served = Served(desk, board, side_board or chores())
+    guard = _Guard(opens_to or login_of(app, api_auth))
+    parts = (_run_routes(served, allows_paths, limits or UploadLimits()), photo_routes(served), tag_routes(served))
     others = [route for route in app.router.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
-    app.router.routes[:] = [Refusal(desk.data_root()), *served.routes(), *others]
+    app.router.routes[:] = [
+        Refusal(desk.data_root()),
+        *(route for part in parts for route in guard.routes(part)),
+        *others,
+    ]
 
 
-class _Served:
-    """One desk and one board behind the routes."""
+class _Guard:
+    """Routes that answer only whom the host lets in, and refusals in words."""
 
-    def __init__(
-        self, app: Any, desk: Desk, board: JobBoard, opens_to: OpensTo, allows_paths: bool, limits: UploadLimits
-    ) -> None:
-        self._app, self._desk, self._board, self._opens_to = app, desk, board, opens_to
-        self._allows_paths = allows_paths
-        self._uploads = Uploads(functools.partial(uploads_dir, desk), limits, _POOL)
+    def __init__(self, opens_to: OpensTo) -> None:
+        self._opens_to = opens_to
 
-    def routes(self) -> list[Route]:
-        """All but the refusal."""
-        gets = {"status": self.status, "projects": self.projects, "picture": self.picture}
-        posts = {"command": self.command, "start": self.start, "upload": self.upload, "import": self.import_photos}
+    def routes(self, part: Routes) -> list[Route]:
+        """``part`` behind the guard."""
         return [
-            *(Route(PREFIX + name, self._guarded(handler), methods=["GET"]) for name, handler in gets.items()),
-            *(Route(PREFIX + name, self._guarded(handler), methods=["POST"]) for name, handler in posts.items()),
+            Route(PREFIX + name, self._guarded(handler), methods=[method])
+            for method, handlers in (("GET", part.gets), ("POST", part.posts))
+            for name, handler in handlers.items()
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -97,20 +96,41 @@ class _Served:
         if not self._opens_to(request):
             raise RefusedError(401, "Not logged in.", "Log in to the WebUI, or give the API's user and password.")
 
+
+def _run_routes(served: Served, allows_paths: bool, limits: UploadLimits) -> Routes:
+    own = _RunRoutes(served, allows_paths, limits)
+    return Routes(
+        {"status": own.status, "projects": own.projects, "picture": own.picture},
+        {"command": own.command, "start": own.start, "upload": own.upload, "import": own.import_photos},
+    )
+
+
+class _RunRoutes:
+    """The run, the projects, and what is uploaded to them."""
+
+    def __init__(self, served: Served, allows_paths: bool, limits: UploadLimits) -> None:
+        self._desk, self._board, self._chores = served.desk, served.board, served.chores
+        self._allows_paths = allows_paths
+        self._uploads = Uploads(functools.partial(uploads_dir, served.desk), limits, POOL)
+
     async def status(self, request: Request) -> Response:
-        """``?since=NUMBER&language=zh``: the board, with the sentences after that number."""
+        """``?since=NUMBER&language=zh``: the board, with the sentences after it; ``board=chores`` the other one."""
         since = request.query_params.get("since", "0")
         language = request.query_params.get("language", "en")
-        return answer(self._board.snapshot(int(since) if since.isdecimal() else 0, language))
+        board = self._chores if request.query_params.get("board") == "chores" else self._board
+        return answer(board.snapshot(int(since) if since.isdecimal() else 0, language))
 
     async def command(self, request: Request) -> Response:
-        """``{"command": "stop"}``: one of :class:`Command`."""
-        word = field(await read_json(request), "command", str)
+        """``{"command": "stop"}``: one of :class:`Command`, for the run; with ``"board": "chores"`` for what goes on
+        beside it."""
+        values = await read_json(request)
+        word = field(values, "command", str)
+        board = self._chores if field(values, "board", str, "") == "chores" else self._board
         known = {command.value: command for command in Command}
         if word not in known:
             raise RefusedError(400, "There is no command {word!r}.", "Say one of {known}.", word=word, known=[*known])
-        self._board.send(known[word])
-        return answer(self._board.snapshot())
+        board.send(known[word])
+        return answer(board.snapshot())
 
     async def start(self, request: Request) -> Response:
         """The fields of a :class:`RunRequest`, ``project`` by its name. Refused at once where it can't be planned."""
@@ -135,13 +155,13 @@ class _Served:
                 400, "There is no proof {prove!r}.", "Say one of {known}.", prove=wanted.prove, known=PROOFS
             )
         self._board.check_free()
-        await _in_pool(plan, self._desk, wanted)
+        await in_pool(plan, self._desk, wanted)
         self._board.start(wanted.name, lambda emit, commands: run(self._desk, wanted, emit, commands).outcome)
         return answer(self._board.snapshot())
 
     async def projects(self, request: Request) -> Response:
         """Every project with its photos counted."""
-        found = await _in_pool(projects, self._desk.data_root())
+        found = await in_pool(projects, self._desk.data_root())
         return answer({"projects": [dataclasses.asdict(facts) for facts in found]})
 
     async def picture(self, request: Request) -> Response:
@@ -153,7 +173,7 @@ class _Served:
         side = query.get("side", "")
         side_px = min(max(int(side), 16), MOST_PICTURE_PX) if side.isdecimal() and len(side) < 6 else PICTURE_PX
         try:
-            content = await _in_pool(_small, path, side_px)
+            content = await in_pool(_small, path, side_px)
         except UnreadableImageError as problem:
             raise RefusedError(404, "{path!r} can't be shown: {why}.", path=path.name, why=problem.reason) from problem
         headers = {"cache-control": "private, max-age=60", "x-content-type-options": "nosniff"}
@@ -174,9 +194,9 @@ class _Served:
         if not sources:
             raise RefusedError(400, "There is nothing to import.", "Upload photos or a zip first.")
         work = functools.partial(gather, allows_paths=self._allows_paths, upload_dirs=folder)
-        report = await _in_pool(work, self._desk, name, sources, word, lambda event: None)
+        report = await in_pool(work, self._desk, name, sources, word, lambda event: None)
         if batch:
-            await _in_pool(self._uploads.drop, batch)
+            await in_pool(self._uploads.drop, batch)
         counts = {"imported": len(report.imported), "present": len(report.present)}
         return answer({**counts, "skipped": [dataclasses.asdict(left_out) for left_out in report.skipped]})
 
@@ -186,7 +206,3 @@ def _small(path: Path, side_px: int) -> bytes:
     image.thumbnail((side_px, side_px))
     image.save(file, format="JPEG", quality=85)
     return file.getvalue()
-
-
-async def _in_pool(function: Callable[..., T], *values: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_POOL, functools.partial(function, *values))

@@ -14,7 +14,7 @@ from lora_forge import parts
 from lora_forge.i18n import catalogue, say
 from tests.i18n.literals import PACKAGE, marked, said, text_of, trees
 
-CATALOGUE = PACKAGE / "i18n" / "zh.json"
+FILES = sorted((PACKAGE / "i18n" / "zh").glob("*.json"))
 _TWO_WORDS = re.compile(r"[A-Za-z]{3,} [a-z]{2,}")
 
 
@@ -61,9 +61,13 @@ def test_no_entry_is_left_over() -> None:
     assert sorted(catalogue().keys() - known) == []
 
 
-def test_the_file_has_no_key_twice_and_is_sorted() -> None:
-    pairs = json.loads(CATALOGUE.read_text(encoding="utf-8"), object_pairs_hook=lambda found: [key for key, _ in found])
-    assert pairs == sorted(set(pairs))
+def test_no_key_is_there_twice_and_each_file_is_sorted() -> None:
+    every: list[str] = []
+    for file in FILES:
+        keys = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=lambda found: [key for key, _ in found])
+        assert keys == sorted(keys), file.name
+        every += keys
+    assert len(every) == len(set(every)) == len(catalogue()), {key for key in every if every.count(key) > 1}
 
 
 def test_no_sentence_in_ui_bypasses_the_catalogue() -> None:
@@ -87,7 +91,8 @@ def test_what_is_missing_is_said_in_english_and_places_are_filled() -> None:
     assert say("braces {stay} without values", "en") == "braces {stay} without values"
 
 
-def test_the_catalogue_is_utf8_without_escapes() -> None:
-    text = Path(CATALOGUE).read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_catalogue_is_utf8_without_escapes(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
     assert "\\u" not in text
     assert text.endswith("}\n")

@@ -1,0 +1,10 @@
+"""Routes of the Tags step."""
+
+from __future__ import annotations
+
+from lora_forge.web.serving import Routes, Served
+
+
+def tag_routes(served: Served) -> Routes:
+    """GET and POST handlers by name."""
+    return Routes({}, {})
