@@ -1,7 +1,7 @@
 """Words in English and Simplified Chinese. English text is its own key; a missing entry shows the English.
 
-``zh/`` holds one file an area and one entry a line. A test holds that every text marked with :func:`word` or said with :func:`say`
-is in it, and that an entry's ``{named}`` places are those of its English.
+``zh/`` holds one file an area and one entry a line. A test holds that every text marked with :func:`word` or said with
+:func:`say` is in it, and that an entry's ``{named}`` places are those of its English.
 """
 
 from __future__ import annotations
