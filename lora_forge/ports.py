@@ -5,7 +5,7 @@ Torch is named for the type checker alone: importing this module costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +88,15 @@ class PictureRequest:
     clip_skip: int = 1
 
 
+HELPER_MODELS = ("insightface", "taggers", "captioners")
+"""Kinds of models beside the checkpoint; each has a folder of its name in a folder of models."""
+
+
+def helper_model_dirs(*roots: Path) -> Mapping[str, tuple[Path, ...]]:
+    """For :meth:`Desk.model_dirs`: the folder of each kind in every one of ``roots``."""
+    return {kind: tuple(root / kind for root in roots) for kind in HELPER_MODELS}
+
+
 @dataclass(frozen=True)
 class Traces:
     """Fingerprints of what a run must leave alone, by name: weights, flags, generators, hooks, a picture."""
@@ -153,6 +162,13 @@ class Desk(Host, Protocol):
 
     def lora_dir(self) -> Path:
         """Where the host looks for LoRA files; made when first asked for."""
+        ...
+
+    def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Where helper models may lie by what they do (``insightface``, ``taggers``, ``captioners``), ours first.
+
+        A folder need not be there; ours is where downloads go.
+        """
         ...
 
     def check_loads(self, path: Path) -> tuple[str, ...]:

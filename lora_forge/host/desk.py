@@ -6,7 +6,7 @@ import hashlib
 import locale
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from lora_forge.errors import CheckpointError
 from lora_forge.host.standalone import StandaloneHost
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
 from lora_forge.toyworld import checkpoint_path
 
 SUFFIX = ".safetensors"
@@ -119,6 +119,10 @@ class StandaloneDesk:
         """As given."""
         self._lora_dir.mkdir(parents=True, exist_ok=True)
         return self._lora_dir
+
+    def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
+        """In the data root."""
+        return helper_model_dirs(self.data_root() / "models")
 
     def check_loads(self, path: Path) -> tuple[str, ...]:
         """None are left: the writer has read the file back with the reader that draws."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lora_forge.errors import CheckpointError
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
 
 if TYPE_CHECKING:
     import torch
@@ -236,6 +236,12 @@ class WebUIHost(ABC):
         folder = Path(shared.cmd_opts.lora_dir).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
+        """Ours, and the host's own folder of models, where its other extensions keep theirs."""
+        from modules.paths_internal import models_path
+
+        return helper_model_dirs(self.data_root() / "models", Path(models_path).resolve())
 
     def loaded(self) -> str:
         """Title of the checkpoint the host's settings name; empty when there is none."""

@@ -63,6 +63,7 @@ def test_nothing_is_switched_while_a_run_holds_the_checkpoint(desk: StandaloneDe
 def test_folders_are_made_when_asked_for(desk: StandaloneDesk, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
     assert desk.data_root().is_dir()
+    assert desk.model_dirs()["insightface"] == (desk.data_root() / "models" / "insightface",)
     assert desk.lora_dir().is_dir()
 
 

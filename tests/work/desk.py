@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from lora_forge.errors import CheckpointError
 from lora_forge.host.traces import generator_marks, module_marks
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
 from tests.train import tiny
 
 
@@ -60,6 +60,9 @@ class TinyDesk:
     def lora_dir(self) -> Path:
         (self.root / "Lora").mkdir(exist_ok=True)
         return self.root / "Lora"
+
+    def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
+        return helper_model_dirs(self.data_root() / "models")
 
     def check_loads(self, path: Path) -> tuple[str, ...]:
         assert self.lock.locked(), "looked at while the checkpoint is ours"

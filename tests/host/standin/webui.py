@@ -100,7 +100,7 @@ class StandIn:
         self.add("modules")
         self.add("modules.call_queue", queue_lock=self.lock)
         self.add("modules.launch_utils", git_tag=lambda: "v1.10.1")
-        self.add("modules.paths_internal", data_path=str(root))
+        self.add("modules.paths_internal", data_path=str(root), models_path=str(root / "models"))
         self.add("modules.shared", state=self.state, opts=self.options, sd_model=None, config_filename="config.json")
         self.modules["modules.shared"].cmd_opts = SimpleNamespace(lora_dir=str(root / "Lora"))
         self.add("modules.devices", device=torch.device("cpu"), torch_gc=lambda: None, fp8=False)
