@@ -1,7 +1,9 @@
 """What a run says (events) and what it can be told (commands). Plain data: no torch, no screen.
 
 An event is a frozen dataclass; :func:`to_json` gives the object that ``--json`` prints, with its class name in
-``event``. Commands go through a :class:`CommandBox`, which a worker looks into between steps.
+``event``. Sentences are templates with values, so that a page can say them in its own language; the terminal,
+``--json`` and the journal have the English. Commands go through a :class:`CommandBox`, which a worker looks into
+between steps.
 """
 
 from __future__ import annotations
@@ -10,16 +12,23 @@ import dataclasses
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from lora_forge.errors import LoraForgeError
+from lora_forge.i18n import Said, Several, Text
 
 
 @dataclass(frozen=True)
 class Event:
     """Base of all events."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields, sentences in English."""
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
 
 
 @dataclass(frozen=True)
@@ -43,17 +52,35 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class StageDone(Event):
-    """A stage ended; ``summary`` is one sentence with its figures."""
+    """A stage ended; ``template`` is one sentence with its figures, or empty."""
 
     stage: str
-    summary: str = ""
+    template: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The sentence in English."""
+        return Said(self.template, self.values).text()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"stage": self.stage, "summary": self.summary}
 
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something a person should know; the work goes on."""
+    """Something a person should know; the work goes on. An error among ``values`` is said with its remedy."""
 
-    message: str
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """The sentence in English."""
+        return Said(self.template, self.values).text()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"message": self.message}
 
 
 @dataclass(frozen=True)
@@ -195,17 +222,39 @@ Emit = Callable[[Event], None]
 
 def to_json(event: Event) -> dict[str, Any]:
     """The event as plain JSON values: paths as text, tuples as lists, the class name under ``event``."""
-    return {"event": type(event).__name__, **{k: _plain(v) for k, v in dataclasses.asdict(event).items()}}
+    return {"event": type(event).__name__, **{name: _plain(value) for name, value in event.to_dict().items()}}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
+    if isinstance(value, (Path, Said, Several)):
         return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no NaN, and a browser's parser refuses it
     return value
+
+
+def kept(value: object) -> object:
+    """A sentence's value as it can be kept, and said in any language, for as long as a page may ask.
+
+    Errors become sentences; of anything else that is no text, number or truth only the words stay: an exception would
+    keep the frames it came through, and with them the model.
+    """
+    if isinstance(value, Said):
+        return Said(value.template, {name: kept(inner) for name, inner in value.values.items()})
+    if isinstance(value, Several):
+        return Several(tuple(kept(part) for part in value.parts), value.between)
+    if isinstance(value, LoraForgeError):
+        values = {name: kept(inner) for name, inner in value.values.items()}
+        return Several(tuple(Said(part, values) for part in (value.what, value.remedy) if part), " ")
+    return value if isinstance(value, (int, float, str)) else str(value)
+
+
+def text_of(value: object) -> Text:
+    """``value`` as a text: an error with its remedy, a finished sentence with its braces and all."""
+    made = kept(value)
+    return made if isinstance(made, (Said, Several)) else Said("{text}", {"text": made})
 
 
 class Command(Enum):

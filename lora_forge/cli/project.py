@@ -30,7 +30,7 @@ def _import(args: Namespace, console: Console) -> int:
         console.object({
             "event": "Imported",
             "imported": [str(path) for path in report.imported],
-            "skipped": [{"name": left_out.name, "reason": left_out.reason} for left_out in report.skipped],
+            "skipped": [{"name": left_out.name, "reason": str(left_out.reason)} for left_out in report.skipped],
         })  # fmt: skip
     console.say(f"{len(report.imported)} new in {project.images_dir}, {len(report.present)} were there already")
     if not report.imported and not report.present:
@@ -57,7 +57,7 @@ def _prepare(args: Namespace, console: Console) -> int:
             "event": "Prepared",
             "images": len(prepared.images),
             "buckets": {f"{bucket.width}x{bucket.height}": count for bucket, count in sizes.items()},
-            "skipped": [{"name": left_out.name, "reason": left_out.reason} for left_out in prepared.skipped],
+            "skipped": [{"name": left_out.name, "reason": str(left_out.reason)} for left_out in prepared.skipped],
         })  # fmt: skip
     return 0
 

@@ -18,6 +18,7 @@ from lora_forge.dataset.naming import printable
 from lora_forge.dataset.prepared import Skipped
 from lora_forge.dataset.sources import CAPTION_SUFFIXES, Found, Item, sort_out
 from lora_forge.errors import DatasetError
+from lora_forge.i18n import Said, word
 
 _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
@@ -72,7 +73,7 @@ def _find(archive: zipfile.ZipFile, path: Path, limits: ZipLimits) -> Found:
     for number, info in enumerate(entries):
         parts, reason = _safe_parts(_name(info)), _refusal(info, limits)
         if parts is None:
-            found.skipped.append(Skipped(_name(info), "its path leads out of the archive"))
+            found.skipped.append(Skipped(_name(info), Said(word("its path leads out of the archive"))))
         elif reason:
             found.skipped.append(Skipped("/".join(parts), reason))
         elif parts:
@@ -95,20 +96,20 @@ def _safe_parts(name: str) -> tuple[str, ...] | None:
     return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
-def _refusal(info: zipfile.ZipInfo, limits: ZipLimits) -> str:
-    """Why an entry that would be read must not be; empty when it may, or is of no interest anyway."""
+def _refusal(info: zipfile.ZipInfo, limits: ZipLimits) -> Said | None:
+    """Why an entry that would be read must not be; None when it may, or is of no interest anyway."""
     suffix = PurePosixPath(_name(info)).suffix.lower()
     if suffix not in IMAGE_SUFFIXES and suffix not in CAPTION_SUFFIXES:
-        return ""
+        return None
     if stat.S_ISLNK(info.external_attr >> 16):
-        return "a link in an archive is not followed"
+        return Said(word("a link in an archive is not followed"))
     if info.flag_bits & _ENCRYPTED_FLAG:
-        return "it is locked with a password"
+        return Said(word("it is locked with a password"))
     if info.file_size > limits.file_bytes:
-        return f"it unpacks to {info.file_size >> 20} MB, too much for a photo"
+        return Said(word("it unpacks to {size_mb} MB, too much for a photo"), {"size_mb": info.file_size >> 20})
     if info.file_size > max(_SMALL_BYTES, limits.ratio * info.compress_size):
-        return "it unpacks to far more than it holds, as a zip bomb does"
-    return ""
+        return Said(word("it unpacks to far more than it holds, as a zip bomb does"))
+    return None
 
 
 def _item(archive: zipfile.ZipFile, info: zipfile.ZipInfo, number: int, parts: tuple[str, ...]) -> Item:

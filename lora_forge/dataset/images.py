@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from lora_forge.dataset.colour import to_srgb
 from lora_forge.dataset.naming import printable
 from lora_forge.errors import DatasetError
+from lora_forge.i18n import Said, Several, Text, word
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .heic .heif .hif .gif .bmp .dib .tif .tiff .jp2 .ppm .mpo"
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
@@ -55,13 +56,15 @@ _DECODE_ERRORS = (
 class UnreadableImageError(DatasetError):
     """A file can't be used as a photo; ``reason`` says why without naming it, for lists."""
 
-    def __init__(self, path: Path, reason: str, remedy: str = "") -> None:
-        super().__init__("{path} can't be used as a photo: {reason}.", remedy, path=printable(str(path)), reason=reason)
+    def __init__(self, path: Path, why: str, remedy: str = "", **values: object) -> None:
+        self._why = Said(why, values)
+        what = "{path} can't be used as a photo: {reason}."
+        super().__init__(what, remedy, path=printable(str(path)), reason=self._why)
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> Text:
         """Why, and what to do, as one line."""
-        return f"{self.values['reason']}. {self.remedy}" if self.remedy else str(self.values["reason"])
+        return Several((self._why, Said(self.remedy)), ". ") if self.remedy else self._why
 
 
 def read_image(path: Path) -> Image.Image:
@@ -77,7 +80,8 @@ def read_image(path: Path) -> Image.Image:
         with _open(path, head) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise UnreadableImageError(path, f"{width} x {height} px is too large", "Make it smaller first.")
+                too_large = "{width} x {height} px is too large"
+                raise UnreadableImageError(path, too_large, "Make it smaller first.", width=width, height=height)
             image.load()
             orientation = _orientation(image)
             upright = to_srgb(image)
@@ -121,7 +125,7 @@ def _read_head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as cause:
-        raise UnreadableImageError(path, cause.strerror or str(cause)) from cause
+        raise UnreadableImageError(path, "{cause}", cause=cause.strerror or str(cause)) from cause
     if not head:
         raise UnreadableImageError(path, "the file is empty")
     return head
@@ -173,7 +177,8 @@ def _explain(path: Path, head: bytes, cause: BaseException) -> UnreadableImageEr
     if isinstance(cause, MemoryError):
         return UnreadableImageError(path, "there is not enough memory to open it", "Make it smaller first.")
     if not isinstance(cause, UnidentifiedImageError):
-        return UnreadableImageError(path, f"it is damaged or cut off ({str(cause).strip() or type(cause).__name__})")
+        detail = str(cause).strip() or type(cause).__name__
+        return UnreadableImageError(path, "it is damaged or cut off ({detail})", detail=detail)
     if _brand(head) in (b"avif", b"avis"):
         if "AVIF" in Image.OPEN:
             return UnreadableImageError(path, "it is damaged or cut off")
@@ -182,26 +187,27 @@ def _explain(path: Path, head: bytes, cause: BaseException) -> UnreadableImageEr
         )
     kind = _foreign_kind(head)
     if kind:
-        return UnreadableImageError(path, f"it is {kind}, not a picture that is read here", "Save it as JPEG or PNG.")
+        foreign = "it is {kind}, not a picture that is read here"
+        return UnreadableImageError(path, foreign, "Save it as JPEG or PNG.", kind=Said(kind))
     return UnreadableImageError(path, "it is not a picture, or too damaged to tell")
 
 
 def _foreign_kind(head: bytes) -> str:
     marks = {
-        b"%PDF": "a PDF",
-        b"%!PS": "a PostScript file",
-        b"8BPS": "a Photoshop file",
-        b"PK\x03\x04": "a zip archive",
-        b"Rar!": "a RAR archive",
-        b"7z\xbc\xaf": "a 7z archive",
-        b"\xff\x0a": "a JPEG XL picture",
-        b"\0\0\0\x0cJXL": "a JPEG XL picture",
-        b"\x1aE\xdf\xa3": "a video",
+        b"%PDF": word("a PDF"),
+        b"%!PS": word("a PostScript file"),
+        b"8BPS": word("a Photoshop file"),
+        b"PK\x03\x04": word("a zip archive"),
+        b"Rar!": word("a RAR archive"),
+        b"7z\xbc\xaf": word("a 7z archive"),
+        b"\xff\x0a": word("a JPEG XL picture"),
+        b"\0\0\0\x0cJXL": word("a JPEG XL picture"),
+        b"\x1aE\xdf\xa3": word("a video"),
     }
     for mark, kind in marks.items():
         if head.startswith(mark):
             return kind
     if _brand(head):
-        return "a video"
+        return word("a video")
     text = head.lstrip().lower()
-    return "a web page" if text.startswith((b"<!doctype", b"<html")) else ""
+    return word("a web page") if text.startswith((b"<!doctype", b"<html")) else ""

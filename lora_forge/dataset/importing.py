@@ -30,7 +30,8 @@ from lora_forge.dataset.sources import (
 )
 from lora_forge.dataset.stages import Stage
 from lora_forge.errors import DatasetError
-from lora_forge.events import Emit, Warned
+from lora_forge.events import Emit, Warned, text_of
+from lora_forge.i18n import Said, Text, word
 
 __all__ = ["ImportReport", "Skipped", "import_source"]
 
@@ -65,7 +66,7 @@ def import_source(source: Path, project: Project, emit: Emit, *, is_prior: bool 
         if not is_prior:
             set_prior_aside(found)
         for skipped in found.skipped:
-            emit(Warned(f"{skipped.name}: {skipped.reason}."))
+            emit(Warned("{name}: {reason}.", {"name": skipped.name, "reason": skipped.reason}))
         importer = _Importer(project, found, is_prior, Path(scratch), emit)
         stage = Stage(emit, "import", len(found.candidates))
         for candidate in found.candidates:
@@ -73,7 +74,11 @@ def import_source(source: Path, project: Project, emit: Emit, *, is_prior: bool 
             stage.advance()
         importer.finish()
         report = ImportReport(tuple(importer.imported), tuple(found.skipped), tuple(importer.present))
-        stage.finish(f"{len(report.imported)} photos imported, {len(report.skipped)} files left out.")
+        stage.finish(
+            "{count} photos imported, {skipped} files left out.",
+            count=len(report.imported),
+            skipped=len(report.skipped),
+        )
     return report
 
 
@@ -132,7 +137,7 @@ class _Importer:
         except DatasetError as cause:
             if isinstance(cause, _DiskError):
                 raise
-            self._skip(candidate.image, str(cause))
+            self._skip(candidate.image, cause)
         except OSError as cause:
             self._skip(candidate.image, cause.strerror or str(cause))
         finally:
@@ -183,7 +188,7 @@ class _Importer:
         try:
             return read_caption(item.fetch(self._scratch))
         except DatasetError as cause:
-            self._skip(item, str(cause))
+            self._skip(item, cause)
             return ""
 
     def _mask(self, item: Item | None) -> Path | None:
@@ -194,18 +199,20 @@ class _Importer:
             read_mask(path)
             return path
         except DatasetError as cause:
-            self._skip(item, str(cause.values.get("reason", cause)))
+            self._skip(item, cause.values.get("reason", cause))
             return None
 
-    def _take_caption_only(self, candidate: Candidate, twin: Path) -> str:
+    def _take_caption_only(self, candidate: Candidate, twin: Path) -> Text:
         """A photo that is there already: its caption is taken where the project has none, never over an edit."""
-        reason = f"already in the project as {self._project.key(twin)}"
+        place = {"photo": self._project.key(twin)}
+        present = Said(word("already in the project as {photo}"), place)
         if candidate.caption is None or caption_path(twin).exists():
-            return reason
+            return present
         caption = self._caption(candidate.caption)
-        if caption:
-            self._project.set_caption(twin, caption)
-        return f"{reason}; its caption was taken" if caption else reason
+        if not caption:
+            return present
+        self._project.set_caption(twin, caption)
+        return Said(word("already in the project as {photo}; its caption was taken"), place)
 
     def _group(self, place: Place) -> str:
         """The project's group for ``place``, made when its first photo comes."""
@@ -213,9 +220,11 @@ class _Importer:
             self._groups[place] = _choose_group(self._project, place, self._is_prior)
         return self._groups[place]
 
-    def _skip(self, item: Item, reason: str) -> None:
-        self._found.skipped.append(Skipped(item.name, reason))
-        self._emit(Warned(f"{item.name}: {reason}"))
+    def _skip(self, item: Item, reason: object) -> None:
+        """List ``item`` with the ``reason``: a text of ours, an error, or words of the system's."""
+        skipped = Skipped(item.name, text_of(reason))
+        self._found.skipped.append(skipped)
+        self._emit(Warned("{name}: {reason}", {"name": skipped.name, "reason": skipped.reason}))
 
 
 class _DiskError(DatasetError):

@@ -33,6 +33,7 @@ from lora_forge.dataset.project import Box, Photo, Project
 from lora_forge.dataset.stages import Stage
 from lora_forge.errors import DatasetError
 from lora_forge.events import Emit, Warned
+from lora_forge.i18n import Said, Several, Text, word
 
 __all__ = [
     "PrepareSettings",
@@ -47,6 +48,12 @@ __all__ = [
 
 _SAVE_EVERY = 32  # a killed preparation loses at most so many photos' work
 _MASK_SUFFIX = ".mask.png"
+_NO_MASK_LEFT = word("Nothing of the mask or face of {photo} is left after cutting: trained without a mask.")
+_ENLARGED = word(
+    "{photos}: smaller than the training size and enlarged, so they will look soft. "
+    "Larger photos or a lower resolution train better."
+)
+_SEVERAL_LINES = word("{photos}: the caption has several lines; only the first is trained on.")
 
 
 def prepare(project: Project, settings: PrepareSettings, emit: Emit) -> PreparedSet:
@@ -84,7 +91,7 @@ def prepare(project: Project, settings: PrepareSettings, emit: Emit) -> Prepared
             cause=cause,
         ) from cause
     _warn(emit, project, photos, manifest)
-    stage.finish(_summary(manifest, redone))
+    _finish(stage, manifest, redone)
     return build_set(project, photos, manifest)
 
 
@@ -115,8 +122,8 @@ def _prepare_photo(project: Project, photo: Photo, buckets: Sequence[Bucket], em
     try:
         image = read_image(photo.path)
     except UnreadableImageError as cause:
-        emit(Warned(str(cause)))
-        return Entry(source, mask_stamp, photo.face, error=cause.reason)
+        emit(Warned("{problem}", {"problem": cause}))
+        return Entry(source, mask_stamp, photo.face, error=str(cause.reason))
     size = image.size
     bucket = choose_bucket(size, buckets)
     crop = cover_crop(size, bucket)
@@ -160,7 +167,7 @@ def _prepare_mask(project: Project, photo: Photo, size: tuple[int, int], bucket:
         try:
             mask = _cut_mask(read_mask(photo.mask_path), size, bucket, crop)
         except UnreadableImageError as cause:
-            emit(Warned(f"{cause} Its photo is trained without a mask."))
+            emit(Warned("{problem} Its photo is trained without a mask.", {"problem": cause}))
             return ""
     elif photo.face is not None:
         mask = _face_mask(photo.face, size, bucket, crop)
@@ -168,7 +175,7 @@ def _prepare_mask(project: Project, photo: Photo, size: tuple[int, int], bucket:
         return ""
     array = pixels(mask)
     if not array.any():
-        emit(Warned(f"Nothing of the mask or face of {photo.path.name} is left after cutting: trained without a mask."))
+        emit(Warned(_NO_MASK_LEFT, {"photo": photo.path.name}))
         return ""
     name = pixel_key(array)[:32] + _MASK_SUFFIX
     _save_png(project.prepared_dir / name, mask)
@@ -213,25 +220,26 @@ def _clear_unused(project: Project, manifest: Manifest) -> None:
 def _warn(emit: Emit, project: Project, photos: Sequence[Photo], manifest: Manifest) -> None:
     small = [photo.path.name for photo in photos if manifest.entries[project.key(photo.path)].is_upscaled]
     if small:
-        emit(
-            Warned(
-                f"{_listed(small)}: smaller than the training size and enlarged, so they will look soft. "
-                "Larger photos or a lower resolution train better."
-            )
-        )
+        emit(Warned(_ENLARGED, {"photos": _listed(small)}))
     lines = [p.path.name for p in photos if p.caption and first_line(p.caption) != p.caption.strip()]
     if lines:
-        emit(Warned(f"{_listed(lines)}: the caption has several lines; only the first is trained on."))
+        emit(Warned(_SEVERAL_LINES, {"photos": _listed(lines)}))
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+def _listed(names: Sequence[str]) -> Text:
+    shown = Several(tuple(names[:5]))
+    return shown if len(names) <= 5 else Said("{names} and {count} more", {"names": shown, "count": len(names) - 5})
 
 
-def _summary(manifest: Manifest, redone: int) -> str:
+def _finish(stage: Stage, manifest: Manifest, redone: int) -> None:
     usable = [entry for entry in manifest.entries.values() if not entry.error]
-    sizes = len({entry.bucket for entry in usable})
     unreadable = len(manifest.entries) - len(usable)
-    tail = f", {unreadable} unreadable" if unreadable else ""
-    return f"{len(usable)} photos ready in {sizes} sizes, {redone - unreadable} of them prepared now{tail}."
+    figures = {"ready": len(usable), "sizes": len({entry.bucket for entry in usable}), "redone": redone - unreadable}
+    if unreadable:
+        stage.finish(
+            "{ready} photos ready in {sizes} sizes, {redone} of them prepared now, {unreadable} unreadable.",
+            unreadable=unreadable,
+            **figures,
+        )
+    else:
+        stage.finish("{ready} photos ready in {sizes} sizes, {redone} of them prepared now.", **figures)

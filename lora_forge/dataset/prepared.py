@@ -16,6 +16,8 @@ from lora_forge.dataset.manifest import Entry, Manifest, PrepareSettings, is_sam
 from lora_forge.dataset.naming import printable
 from lora_forge.dataset.project import Photo, Project
 from lora_forge.errors import DatasetError
+from lora_forge.events import text_of
+from lora_forge.i18n import Said, Text, word
 
 _PREPARE = "Prepare the photos first: lora-forge prepare --project {root}"
 
@@ -25,7 +27,7 @@ class Skipped:
     """Something that was left out; ``name`` as a person knows it, ``reason`` in one sentence."""
 
     name: str
-    reason: str
+    reason: Text
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def build_set(project: Project, photos: tuple[Photo, ...], manifest: Manifest) -
     for photo in photos:
         entry = manifest.entries[project.key(photo.path)]
         if entry.error:
-            skipped.append(Skipped(printable(project.key(photo.path)), entry.error))
+            skipped.append(Skipped(printable(project.key(photo.path)), text_of(entry.error)))
             continue
         group = groups.get(photo.group) or project.group(photo.group)
         images.append(_image(project, photo, entry, group.repeats, group.is_prior))
@@ -133,7 +135,7 @@ def _check_usable(project: Project, images: list[PreparedImage], skipped: list[S
         what = "None of the {count} photos in {root} can be read; the first: {first}."
     else:
         what = "There are no photos in {root}."
-    first = f"{skipped[0].name}: {skipped[0].reason}" if skipped else ""
+    first = Said("{name}: {reason}", vars(skipped[0])) if skipped else ""
     raise DatasetError(what, "Import photos.", root=project.root, count=len(skipped), first=first)
 
 
@@ -177,7 +179,7 @@ def load_pixels(prepared: PreparedImage) -> npt.NDArray[np.uint8]:
     except UnreadableImageError as cause:
         raise _not_intact(prepared, cause.reason) from cause
     if pixel_key(array) != prepared.key:
-        raise _not_intact(prepared, "its pixels are not those that were prepared")
+        raise _not_intact(prepared, Said(word("its pixels are not those that were prepared")))
     return array
 
 
@@ -194,11 +196,11 @@ def load_mask(prepared: PreparedImage) -> npt.NDArray[np.float32] | None:
     except UnreadableImageError as cause:
         raise _not_intact(prepared, cause.reason) from cause
     if array.shape != (prepared.bucket.height, prepared.bucket.width):
-        raise _not_intact(prepared, "its mask has another size")
+        raise _not_intact(prepared, Said(word("its mask has another size")))
     return array.astype(np.float32) / np.float32(255.0)
 
 
-def _not_intact(prepared: PreparedImage, reason: str) -> DatasetError:
+def _not_intact(prepared: PreparedImage, reason: Text) -> DatasetError:
     return DatasetError(
         "The prepared copy of {name} can't be used: {reason}.",
         "Prepare the photos again.",

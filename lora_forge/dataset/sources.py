@@ -12,12 +12,18 @@ from lora_forge.dataset.images import IMAGE_SUFFIXES
 from lora_forge.dataset.naming import parse_kohya, printable
 from lora_forge.dataset.prepared import Skipped
 from lora_forge.errors import DatasetError
+from lora_forge.events import text_of
+from lora_forge.i18n import Said, word
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 _JUNK = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini"})
 _COMPANIONS = frozenset({".npz", ".json", ".toml", ".yaml", ".yml"})  # other trainers' caches and settings
 _PRIOR_FOLDERS = frozenset({"reg", "regs", "regularization", "regularisation", "reg_data", "class"})
 _MASK_END = "-masklabel"  # how OneTrainer names a mask beside its photo
+_LINK = Said(word("a link to a folder is not followed"))
+_ALONE = Said(word("a caption without its photo"))
+_NO_PHOTO = Said(word("not a photo"))
+_PRIOR = word("{count} regularisation pictures; import that folder by itself as prior preservation pictures")
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def find_in_folder(folder: Path, leave_out: Path) -> Found:
     for here, folders, names in os.walk(folder, onerror=failed.append):
         below = Path(here).relative_to(folder).parts
         found.skipped += [
-            Skipped("/".join([*map(printable, below), printable(name)]), "a link to a folder is not followed")
+            Skipped("/".join([*map(printable, below), printable(name)]), _LINK)
             for name in folders
             if (Path(here) / name).is_symlink()
         ]
@@ -93,7 +99,7 @@ def find_in_folder(folder: Path, leave_out: Path) -> Found:
     for error in failed:
         if Path(error.filename) == folder:
             raise DatasetError("{folder} can't be listed: {cause}.", folder=folder, cause=error.strerror) from error
-        found.skipped.append(Skipped(printable(str(error.filename)), error.strerror or str(error)))
+        found.skipped.append(Skipped(printable(str(error.filename)), text_of(error.strerror or str(error))))
     return sort_out(items, found)
 
 
@@ -123,8 +129,7 @@ def sort_out(items: Iterable[Item], found: Found) -> Found:
             rest.append(item)
     for item in rest:
         if item.parts not in beside.used:
-            is_caption = item.suffix in CAPTION_SUFFIXES
-            found.skipped.append(Skipped(item.name, "a caption without its photo" if is_caption else "not a photo"))
+            found.skipped.append(Skipped(item.name, _ALONE if item.suffix in CAPTION_SUFFIXES else _NO_PHOTO))
     return found
 
 
@@ -183,8 +188,7 @@ def set_prior_aside(found: Found) -> None:
         else:
             kept.append(candidate)
     found.candidates = kept
-    reason = "{} regularisation pictures; import that folder by itself as prior preservation pictures"
-    found.skipped += [Skipped(name + "/", reason.format(count)) for name, count in asides.items()]
+    found.skipped += [Skipped(name + "/", Said(_PRIOR, {"count": count})) for name, count in asides.items()]
 
 
 def place_of(item: Item, root_name: str, common_depth: int, default: str) -> Place:

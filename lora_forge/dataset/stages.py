@@ -21,6 +21,6 @@ class Stage:
         left_s = (time.monotonic() - self._started_s) / self._done * (self._total - self._done)
         self._emit(Progress(self._name, self._done, self._total, left_s))
 
-    def finish(self, summary: str) -> None:
-        """All is done; ``summary`` is one sentence with its figures."""
-        self._emit(StageDone(self._name, summary))
+    def finish(self, template: str, /, **values: object) -> None:
+        """All is done; ``template`` is one sentence with places for its figures, the ``values``."""
+        self._emit(StageDone(self._name, template, values))

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from lora_forge.errors import LoraForgeError
+from lora_forge.events import kept
 from lora_forge.jobs.sentences import Sentence
 
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
@@ -31,7 +32,7 @@ def explain(cause: BaseException) -> tuple[Sentence, Sentence]:
 
 def _explain(cause: BaseException) -> tuple[Sentence, Sentence]:
     if isinstance(cause, LoraForgeError):
-        values = {name: _still(value) for name, value in cause.values.items()}
+        values = {name: kept(value) for name, value in cause.values.items()}
         what, remedy = _error(cause.what, **values), Sentence(cause.remedy, values)
         what.text(), remedy.text()
         return what, remedy
@@ -54,12 +55,6 @@ def lost() -> tuple[Sentence, Sentence]:
 
 def _says_full(cause: BaseException) -> bool:
     return any(words in str(cause).lower() for words in _FULL)
-
-
-def _still(value: object) -> object:
-    """A value that can be kept for as long as a page may ask: an exception would keep the frames it came through, and
-    with them the model."""
-    return value if isinstance(value, (int, float, str)) else str(value)
 
 
 def _error(template: str, **values: object) -> Sentence:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import singledispatch
 
 from lora_forge import events
-from lora_forge.i18n import say, word
+from lora_forge.i18n import Said, word
 from lora_forge.progress import size
 
 WAIT_STAGE = "wait"
@@ -31,21 +31,19 @@ _RUN_ON = word(
 
 
 @dataclass(frozen=True)
-class Sentence:
+class Sentence(Said):
     """``template`` with ``{named}`` places for ``values``. ``level``: ``info``, ``warning`` or ``error``."""
 
-    template: str
-    values: Mapping[str, object] = field(default_factory=dict)
     level: str = "info"
-
-    def text(self, language: str = "en") -> str:
-        """The sentence filled in."""
-        return say(self.template, language).format(**self.values)
 
 
 def plain(text: str, level: str = "info") -> Sentence:
     """A sentence that is finished already, braces and all."""
     return Sentence("{text}", {"text": text}, level)
+
+
+def _kept(template: str, values: Mapping[str, object], level: str = "info") -> Sentence:
+    return Sentence(template, {name: events.kept(value) for name, value in values.items()}, level)
 
 
 @singledispatch
@@ -62,12 +60,12 @@ def _(event: events.StageStarted) -> Sentence:
 
 @sentence_of.register
 def _(event: events.StageDone) -> Sentence | None:
-    return plain(event.summary) if event.summary else None
+    return _kept(event.template, event.values) if event.template else None
 
 
 @sentence_of.register
 def _(event: events.Warned) -> Sentence:
-    return plain(event.message, "warning")
+    return _kept(event.template, event.values, "warning")
 
 
 @sentence_of.register

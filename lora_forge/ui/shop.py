@@ -93,7 +93,7 @@ def import_text(report: ImportReport, stock: photos.Stock, language: str) -> str
     shown = markup.note(text, "good" if report.imported else "warning") + stock_text(stock, language)
     if report.skipped:
         title = say("Files left out: {count}", language, count=len(report.skipped))
-        rows = [(one.name, say(one.reason, language)) for one in report.skipped]
+        rows = [(one.name, one.reason.text(language)) for one in report.skipped]
         shown += markup.listing(title, rows, is_open=not report.imported)
     return shown
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_forge.errors import LoraForgeError
+from lora_forge.events import text_of
 from lora_forge.i18n import say
 from lora_forge.ui.dialect import html, update
 
@@ -67,5 +68,4 @@ def _one(text: str | Choices | Framed, language: str) -> Any:
 
 def say_error(error: LoraForgeError, language: str) -> str:
     """What happened and what to do, in ``language``."""
-    parts = [say(text, language).format(**error.values) for text in (error.what, error.remedy) if text]
-    return ("" if language == "zh" else " ").join(parts)
+    return text_of(error).text(language)

@@ -31,7 +31,7 @@ def bring(source: Path, project: Project) -> ImportReport:
 
 
 def reasons(report: ImportReport) -> dict[str, str]:
-    return {skipped.name: skipped.reason for skipped in report.skipped}
+    return {skipped.name: str(skipped.reason) for skipped in report.skipped}
 
 
 def keys(project: Project) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ def photos(project: Project) -> list[tuple[str, str]]:
 
 
 def reasons(report: ImportReport) -> dict[str, str]:
-    return {skipped.name: skipped.reason for skipped in report.skipped}
+    return {skipped.name: str(skipped.reason) for skipped in report.skipped}
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -57,7 +57,9 @@ def test_a_folder_is_copied_with_its_captions(source: Path, project: Project, pa
     assert (project.images_dir / "photos" / "b c.txt").read_text("utf-8") == "夹克, 衬衫\n"
     assert events[0] == StageStarted("import", 3)
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]
-    assert events[-1] == StageDone("import", "3 photos imported, 0 files left out.")
+    done = StageDone("import", "{count} photos imported, {skipped} files left out.", {"count": 3, "skipped": 0})
+    assert events[-1] == done
+    assert done.summary == "3 photos imported, 0 files left out."
 
 
 def test_importing_twice_changes_nothing(source: Path, project: Project, paint: Paint, events: list[Event]):

@@ -195,7 +195,7 @@ def test_unreadable_photos_are_listed_and_the_rest_goes_on(filled: Project, even
     (filled.images_dir / "photos" / "empty.jpg").touch()
     made = run(filled, events)
     assert len(made.images) == 3
-    assert next((s.name, s.reason) for s in made.skipped) == ("photos/empty.jpg", "the file is empty")
+    assert next((s.name, str(s.reason)) for s in made.skipped) == ("photos/empty.jpg", "the file is empty")
     assert made.skipped[1].name == "photos/坏.png"
     assert [("empty.jpg" in w, "坏.png" in w) for w in warnings(events)] == [(True, False), (False, True)]
     assert "2 unreadable" in summary(events)

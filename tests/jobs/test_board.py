@@ -178,7 +178,7 @@ def test_commands_without_a_job_are_refused() -> None:
 def test_sentences_keep_their_numbers_over_jobs_and_only_the_last_are_kept() -> None:
     def talk(emit: Emit, commands: CommandBox) -> str:
         for number in range(300):
-            emit(Warned(f"{{odd}} {number}"))
+            emit(Warned("{odd} {number}", {"odd": "{odd}", "number": number}))
         return "done"
 
     board = JobBoard()
