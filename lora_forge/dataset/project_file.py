@@ -11,16 +11,19 @@ from lora_forge.dataset.naming import printable
 from lora_forge.errors import DatasetError
 
 SCHEMA_VERSION = 1
+CROP_MODES = ("middle", "subject", "none")
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Photos trained alike. ``repeats`` None takes the run's; ``is_prior``: prior preservation pictures."""
+    """Photos trained alike. ``repeats`` None takes the run's; ``is_prior``: prior preservation pictures; ``is_faces``:
+    faces cut from the other photos."""
 
     name: str
     repeats: int | None = None
     is_prior: bool = False
+    is_faces: bool = False
 
 
 def checked_trigger(trigger_word: str) -> str:
@@ -57,7 +60,15 @@ def read_values(root: Path) -> dict[str, Any]:
     problem = _problem(values)
     if problem:
         raise DatasetError("{path} is not a project file: {problem}.", "Repair it.", path=path, problem=problem)
-    return {"trigger_word": "", "groups": [], "faces": {}, **values}
+    return {
+        "trigger_word": "",
+        "groups": [],
+        "faces": {},
+        "edits": {},
+        "cuts": [],
+        "crop_mode": CROP_MODES[0],
+        **values,
+    }
 
 
 def _problem(values: Any) -> str:
@@ -77,7 +88,22 @@ def _problem(values: Any) -> str:
             parse_box(box)
     except (TypeError, ValueError, KeyError, AttributeError) as cause:
         return f"{printable(str(cause))} in groups or faces"
-    return ""
+    return _problem_of_edits(values)
+
+
+def _problem_of_edits(values: dict[str, Any]) -> str:
+    try:
+        for edit in values.get("edits", {}).values():
+            _ = str(edit["key"]), int(edit["size_bytes"]), int(edit["mtime_ns"])
+            for box in (edit.get("face"), edit.get("crop")):
+                _ = box and parse_box(box)
+        for cut in values.get("cuts", []):
+            parse_box(cut["face"])
+            _ = parse_box(cut["box"]), [str(cut[name]) for name in ("key", "sha256", "source", "source_sha256")]
+    except (TypeError, ValueError, KeyError, AttributeError) as cause:
+        return f"{printable(str(cause))} in edits or cuts"
+    mode = values.get("crop_mode", CROP_MODES[0])
+    return "" if mode in CROP_MODES else f"crop_mode is {printable(str(mode))}"
 
 
 def parse_group(plain: dict[str, Any]) -> Group:
@@ -86,21 +112,21 @@ def parse_group(plain: dict[str, Any]) -> Group:
     Raises:
         ValueError, KeyError: it does not describe one.
     """
-    repeats, is_prior = plain.get("repeats"), plain.get("is_prior", False)
+    repeats, is_prior, is_faces = plain.get("repeats"), plain.get("is_prior", False), plain.get("is_faces", False)
     if repeats is not None and (not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1):
         raise ValueError(f"repeats {repeats!r}")
-    if not isinstance(is_prior, bool) or not isinstance(plain["name"], str):
+    if not isinstance(is_prior, bool) or not isinstance(is_faces, bool) or not isinstance(plain["name"], str):
         raise ValueError(f"group {plain!r}")
-    return Group(plain["name"], repeats, is_prior)
+    return Group(plain["name"], repeats, is_prior, is_faces)
 
 
 def parse_box(box: Any) -> Box:
-    """A face box from its JSON list.
+    """A box from its JSON list.
 
     Raises:
         ValueError, TypeError: it does not describe one.
     """
     x, y, width, height = (int(number) for number in box)
     if width < 1 or height < 1:
-        raise ValueError(f"face box {box!r}")
+        raise ValueError(f"box {box!r}")
     return x, y, width, height
