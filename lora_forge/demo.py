@@ -136,7 +136,7 @@ def _judge_and_save(grid: Grid, out: Path, suffix: str, emit: Emit) -> tuple[Pat
     heat = render_heat_map(surface, best, scale=2)
     _save_png(heat_path, heat)
     emit(Recommended(best.epoch, best.strength, best.sentence))
-    return grid_path, heat_path, best.sentence
+    return grid_path, heat_path, best.sentence.text()
 
 
 def _save_png(path: Path, picture: Image.Image) -> None:

@@ -90,7 +90,7 @@ class RunStarted(Event):
     name: str
     family: str
     prediction_type: str
-    prediction_source: str
+    prediction_source: Said
     device: str
     precision: str
     photos: int
@@ -203,7 +203,7 @@ class Recommended(Event):
 
     epoch: int
     strength: float
-    sentence: str
+    sentence: Said
 
 
 @dataclass(frozen=True)

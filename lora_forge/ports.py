@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lora_forge.config import Family, PredictionType
+from lora_forge.i18n import Said
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,7 @@ class BaseInfo:
     name: str
     family: Family
     prediction_type: PredictionType
-    prediction_source: str
+    prediction_source: Said
     zero_terminal_snr: bool = False
     clip_skip: int = 1
     sha256: str = ""

@@ -140,7 +140,7 @@ class ProgressPrinter:
 
     @_show.register
     def _(self, event: events.Recommended) -> None:
-        self.line(event.sentence)
+        self.line(event.sentence.text())
 
     @_show.register
     def _(self, event: events.RunEnded) -> None:

@@ -73,7 +73,7 @@ def test_the_whole_job_in_small_and_nothing_twice(tmp_path: Path) -> None:
     assert sum(isinstance(event, StepDone) for event in seen) == 12
     assert sum(isinstance(event, CellDrawn) for event in seen) == 3
     advice = [event for event in seen if isinstance(event, Recommended)]
-    assert [event.sentence for event in advice] == [made.sentence]
+    assert [event.sentence.text() for event in advice] == [made.sentence]
     for picture in (made.grid, made.heat_map):
         with Image.open(picture) as opened:
             assert min(opened.size) > 100

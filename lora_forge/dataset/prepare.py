@@ -33,7 +33,7 @@ from lora_forge.dataset.project import Box, Photo, Project
 from lora_forge.dataset.stages import Stage
 from lora_forge.errors import DatasetError
 from lora_forge.events import Emit, Warned
-from lora_forge.i18n import Said, Several, Text, word
+from lora_forge.i18n import some_of, word
 
 __all__ = [
     "PrepareSettings",
@@ -220,15 +220,10 @@ def _clear_unused(project: Project, manifest: Manifest) -> None:
 def _warn(emit: Emit, project: Project, photos: Sequence[Photo], manifest: Manifest) -> None:
     small = [photo.path.name for photo in photos if manifest.entries[project.key(photo.path)].is_upscaled]
     if small:
-        emit(Warned(_ENLARGED, {"photos": _listed(small)}))
+        emit(Warned(_ENLARGED, {"photos": some_of(small)}))
     lines = [p.path.name for p in photos if p.caption and first_line(p.caption) != p.caption.strip()]
     if lines:
-        emit(Warned(_SEVERAL_LINES, {"photos": _listed(lines)}))
-
-
-def _listed(names: Sequence[str]) -> Text:
-    shown = Several(tuple(names[:5]))
-    return shown if len(names) <= 5 else Said("{names} and {count} more", {"names": shown, "count": len(names) - 5})
+        emit(Warned(_SEVERAL_LINES, {"photos": some_of(lines)}))
 
 
 def _finish(stage: Stage, manifest: Manifest, redone: int) -> None:

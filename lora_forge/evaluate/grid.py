@@ -15,9 +15,12 @@ from lora_forge.evaluate.cells import CellStore
 from lora_forge.evaluate.lora_tags import find_lora
 from lora_forge.evaluate.plan import NO_EPOCH, GridPlan, file_stem, parse_range, parse_strengths
 from lora_forge.events import CellDrawn, Emit, Progress, StageDone, StageStarted
+from lora_forge.i18n import word
 from lora_forge.ports import Host
 
 __all__ = ["NO_EPOCH", "Grid", "GridPlan", "draw_grid", "parse_range", "parse_strengths"]
+
+_REUSED = word("{done} of {total} cells, {pictures} picture(s) each; {reused} taken from an earlier drawing")
 
 
 @dataclass
@@ -76,7 +79,7 @@ def draw_grid(
         seconds_left = (time.monotonic() - started) / (done - reused) * (len(wanted) - done)
         emit(CellDrawn(*cell, done, len(wanted)))
         emit(Progress("grid", done, len(wanted), seconds_left))
-    emit(StageDone("grid", _summary(grid, len(wanted), reused)))
+    emit(_done(grid, len(wanted), reused))
     return grid
 
 
@@ -124,6 +127,7 @@ def _epoch_files(plan: GridPlan, lora_dirs: Sequence[Path]) -> dict[int, Path]:
     return files
 
 
-def _summary(grid: Grid, wanted: int, reused: int) -> str:
-    text = f"{len(grid.cells)} of {wanted} cells, {len(grid.plan.seeds)} picture(s) each"
-    return text + (f"; {reused} taken from an earlier drawing" if reused else "")
+def _done(grid: Grid, wanted: int, reused: int) -> StageDone:
+    values = {"done": len(grid.cells), "total": wanted, "pictures": len(grid.plan.seeds), "reused": reused}
+    template = _REUSED if reused else "{done} of {total} cells, {pictures} picture(s) each"
+    return StageDone("grid", template, values)

@@ -95,7 +95,7 @@ def render_grid(
     cell = _cell_size(grid, cell_px)
     title_width = _width(len(grid.plan.epochs), cell) - round(1.0 * max(cell))
     unit = max(cell) / 128
-    sentence = recommendation.sentence if recommendation else ""
+    sentence = recommendation.sentence.text() if recommendation else ""
     layout = _Layout(
         columns=len(grid.plan.epochs),
         rows=len(grid.plan.strengths),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lora_forge.errors import ConfigError
 from lora_forge.evaluate.scores import CellScore, Measure, Surface
+from lora_forge.i18n import Said, word
 
 Cell = tuple[int, float]
 
@@ -15,6 +16,17 @@ LEAST_HEALTH = 0.5
 
 NEAR_TIE = 0.02
 """Qualities closer than this are a tie in practice: the earlier epoch, then the lower strength, is the safer one."""
+
+_FACTS = word("{likeness} like the subject ({pictures})")
+_FACTS_AND_OBEDIENCE = word("{likeness} like the subject and {obedience} obedient to the prompt ({pictures})")
+_BROKEN = word("No cell is fit to keep: even in {cell}, {facts}, most pictures are broken; train less or slower.")
+_WEAK = word("No cell is good yet: the best, {cell}, is only {facts}.")
+_ALONE = word("Keep {cell}: {facts}.")
+_AHEAD = word("Keep {cell}: {facts}, {gap} ahead of {other}.")
+_CLOSE = word("Keep {cell}: {facts}; too close to call between it and {other} (gap {gap}, error {error}).")
+_CLOSE_TO_MORE = word(
+    "Keep {cell}: {facts}; too close to call between it and {other} and {more} more (gap {gap}, error {error})."
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Recommendation:
     epoch: int
     strength: float
     quality: float
-    sentence: str
+    sentence: Said
     runner_up: Cell | None = None
     is_too_close: bool = False
     rivals: int = 0
@@ -98,41 +110,41 @@ def _sentence(
     rivals: int,
     is_usable: bool,
     is_healthy: bool,
-) -> str:
-    likeness = f"{_percent(score.identity)} like the subject"
-    obedience = f" and {_percent(score.obedience)} obedient to the prompt" if score.obedience else ""
-    facts = f"{likeness}{obedience} ({_pictures(score.identity.count)})"
+) -> Said:
+    values: dict[str, object] = {"cell": _name(kept), "facts": _facts(score)}
     if not is_healthy:
-        return (
-            f"No cell is fit to keep: even in {_name(kept)}, {facts}, most pictures are broken; train less or slower."
-        )
+        return Said(_BROKEN, values)
     if not is_usable:
-        return f"No cell is good yet: the best, {_name(kept)}, is only {facts}."
+        return Said(_WEAK, values)
     if runner_up is None:
-        return f"Keep {_name(kept)}: {facts}."
-    gap = 100 * (qualities[kept].mean - qualities[runner_up].mean)
+        return Said(_ALONE, values)
+    values |= {"other": _name(runner_up), "gap": _points(100 * (qualities[kept].mean - qualities[runner_up].mean))}
     if not rivals:
-        return f"Keep {_name(kept)}: {facts}, {_points(gap)} ahead of {_name(runner_up)}."
+        return Said(_AHEAD, values)
     error = 100 * math.hypot(qualities[kept].standard_error, qualities[runner_up].standard_error)
-    more = f" and {rivals - 1} more" if rivals > 1 else ""
-    return (
-        f"Keep {_name(kept)}: {facts}; too close to call between it and {_name(runner_up)}{more} "
-        f"(gap {_points(gap)}, error {error:.0f})."
-    )
+    values |= {"error": f"{error:.0f}", "more": rivals - 1}
+    return Said(_CLOSE_TO_MORE if rivals > 1 else _CLOSE, values)
 
 
-def _name(cell: Cell) -> str:
-    return f"epoch {cell[0]} at strength {cell[1]:g}"
+def _facts(score: CellScore) -> Said:
+    values: dict[str, object] = {"likeness": _percent(score.identity), "pictures": _pictures(score.identity.count)}
+    if not score.obedience:
+        return Said(_FACTS, values)
+    return Said(_FACTS_AND_OBEDIENCE, {**values, "obedience": _percent(score.obedience)})
 
 
-def _points(gap: float) -> str:
+def _name(cell: Cell) -> Said:
+    return Said(word("epoch {epoch} at strength {strength}"), {"epoch": cell[0], "strength": f"{cell[1]:g}"})
+
+
+def _points(gap: float) -> Said:
     whole = round(abs(gap))
-    return "1 point" if whole == 1 else f"{whole} points"
+    return Said(word("1 point")) if whole == 1 else Said(word("{count} points"), {"count": whole})
 
 
 def _percent(measure: Measure) -> str:
     return f"{100 * measure.mean:.0f} %"
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+def _pictures(count: int) -> Said:
+    return Said(word("1 picture")) if count == 1 else Said(word("{count} pictures"), {"count": count})

@@ -107,7 +107,7 @@ def score_grid(grid: Grid, judge: Judge, emit: Emit, should_stop: Callable[[], b
             break
         surface[cell] = CellScore.of(judge.score(pictures, prompt))
         emit(Progress("score", len(surface), len(grid.cells)))
-    emit(StageDone("score", f"{len(surface)} of {len(grid.cells)} cells scored"))
+    emit(StageDone("score", "{done} of {total} cells scored", {"done": len(surface), "total": len(grid.cells)}))
     return surface
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.webui import WebUIHost
+from lora_forge.i18n import Said, word
 from lora_forge.ports import BaseInfo, BorrowedModel
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _facts(model: Any, state: State) -> CheckpointFacts:
     return dataclasses.replace(
         facts,
         prediction_type=_PREDICTIONS[spelled],
-        prediction_source=f"the WebUI, from {config}" if config else "the WebUI",
+        prediction_source=Said(word("the WebUI, from {name}"), {"name": config}) if config else Said(word("the WebUI")),
         zero_terminal_snr=_PREDICTIONS[spelled] == "v_prediction" and _is_zero_snr(model),
         hint="",
         **_heads(model, facts.family),

@@ -16,6 +16,7 @@ from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.host.forge import refuse_partly_away, without_devices
+from lora_forge.i18n import Said, word
 from lora_forge.model import keymap
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts, unet_family
 from lora_forge.ports import BaseInfo, BorrowedModel, Traces
@@ -151,7 +152,7 @@ def _info(model: Any) -> BaseInfo:
         name=Path(chosen.filename).stem,
         family=family,
         prediction_type=prediction,
-        prediction_source="what the WebUI draws with",
+        prediction_source=Said(word("what the WebUI draws with")),
         zero_terminal_snr=prediction == "v_prediction" and is_zero,
         sha256=str(chosen.sha256 or ""),
         legacy_hash=str(chosen.hash or ""),

@@ -13,6 +13,7 @@ import torch
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.webui import WebUIHost
+from lora_forge.i18n import Said, word
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
 from lora_forge.ports import BaseInfo, BorrowedModel, Traces
@@ -227,7 +228,7 @@ def _live_info(engine: Any) -> BaseInfo:
         name=Path(chosen.filename).stem,
         family=family,
         prediction_type=prediction,
-        prediction_source="what Forge draws with",
+        prediction_source=Said(word("what Forge draws with")),
         zero_terminal_snr=prediction == "v_prediction" and bool(asks_zero),
         sha256=str(chosen.sha256 or ""),
         legacy_hash=str(chosen.hash or ""),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -80,6 +80,14 @@ class Several:
 
     def __str__(self) -> str:
         return self.text()
+
+
+def some_of(names: Sequence[str], most: int = 5) -> Said | Several:
+    """The first of ``names``, and how many more there are."""
+    shown = Several(tuple(names[:most]))
+    if len(names) <= most:
+        return shown
+    return Said(word("{names} and {count} more"), {"names": shown, "count": len(names) - most})
 
 
 Text = Said | Several

@@ -12,8 +12,9 @@ from typing import Any
 
 from lora_forge import events
 from lora_forge.events import Command, CommandBox, Emit, Event
+from lora_forge.i18n import Several
 from lora_forge.jobs.failures import JobError, explain, lost
-from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, plain, sentence_of
+from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, sentence_of
 
 Work = Callable[[Emit, CommandBox], str]
 OUTCOMES = ("done", "stopped")
@@ -175,7 +176,8 @@ class JobBoard:
             job.seconds_left, job.is_paused = None, False
             if error is not None:
                 what, remedy = error
-                self._say(plain(" ".join(part for part in (what.text(), remedy.text()) if part), "error"))
+                both = Several(tuple(part for part in (what, remedy) if part.template), " ")
+                self._say(Sentence("{text}", {"text": both}, "error"))
             elif state == "stopped":
                 self._say(Sentence("{title}: stopped.", {"title": job.title}))
             else:

@@ -19,7 +19,10 @@ _STAGES = {
     "encode": word("Encoding {total} {unit}."),
     "train": word("Training: {total} steps."),
     "prove": word("Looking whether the host is as it was."),
+    "grid": word("Drawing {total} cells."),
+    "score": word("Scoring {total} cells."),
 }
+_UNITS = (word("images"), word("steps"), word("photos"), word("cells"))
 _RUN = word(
     "{name}: {photos} photos, {steps} steps an epoch, {total} in all; "
     "base {base}, {prediction} ({source}), on {device} in {precision}."
@@ -37,11 +40,6 @@ class Sentence(Said):
     level: str = "info"
 
 
-def plain(text: str, level: str = "info") -> Sentence:
-    """A sentence that is finished already, braces and all."""
-    return Sentence("{text}", {"text": text}, level)
-
-
 def _kept(template: str, values: Mapping[str, object], level: str = "info") -> Sentence:
     return Sentence(template, {name: events.kept(value) for name, value in values.items()}, level)
 
@@ -55,7 +53,7 @@ def sentence_of(event: events.Event) -> Sentence | None:
 @sentence_of.register
 def _(event: events.StageStarted) -> Sentence:
     template = _STAGES.get(event.stage, "{stage}: {total} {unit}." if event.total else "{stage} ...")
-    return Sentence(template, {"stage": event.stage, "total": event.total, "unit": event.unit})
+    return Sentence(template, {"stage": Said(event.stage), "total": event.total, "unit": Said(event.unit)})
 
 
 @sentence_of.register
@@ -77,7 +75,7 @@ def _(event: events.RunStarted) -> Sentence:
         "total": event.total_steps,
         "base": event.family,
         "prediction": event.prediction_type,
-        "source": event.prediction_source,
+        "source": events.kept(event.prediction_source),
         "device": event.device,
         "precision": event.precision,
         "first": event.first_step,
@@ -123,7 +121,7 @@ def _(event: events.GridSaved) -> Sentence:
 
 @sentence_of.register
 def _(event: events.Recommended) -> Sentence:
-    return plain(event.sentence)
+    return _kept(event.sentence.template, event.sentence.values)
 
 
 @sentence_of.register

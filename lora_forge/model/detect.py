@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
+from lora_forge.i18n import Said, word
 from lora_forge.model import keymap, wrong_files
 from lora_forge.model.configs import Shapes
 from lora_forge.model.prediction import read_prediction
@@ -36,7 +37,7 @@ class CheckpointFacts:
 
     family: Family
     prediction_type: PredictionType
-    prediction_source: str
+    prediction_source: Said
     zero_terminal_snr: bool = False
     vae_scale: float = 0.18215
     unet_heads: int | None = None
@@ -50,7 +51,7 @@ class CheckpointFacts:
         """The same facts with what a person set by hand; None leaves a field as read."""
         facts = self
         if prediction_type is not None and prediction_type != self.prediction_type:
-            source = "set by hand"
+            source = Said(word("set by hand"))
             facts = dataclasses.replace(facts, prediction_type=prediction_type, prediction_source=source, hint="")
         if zero_terminal_snr is not None:
             facts = dataclasses.replace(facts, zero_terminal_snr=zero_terminal_snr)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
+from lora_forge.i18n import Said, word
 
 # ComfyUI's and Forge's test for the 768 px velocity models of SD2.x: the spread of this bias.
 SD2_PROBE = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -32,6 +33,9 @@ _SPELLINGS: dict[str, PredictionType] = {
 }
 _METADATA_KEYS = ("modelspec.prediction_type", "modelspec.predict_key", "prediction_type", "predict_key")
 _TRUE = ("true", "1", "yes", "on")
+_METADATA = word("the file's metadata ({key})")
+_ABOVE = word("SD2.x weight statistic {spread}, above {limit} (ComfyUI's and Forge's rule)")
+_NOT_ABOVE = word("SD2.x weight statistic {spread}, not above {limit} (ComfyUI's and Forge's rule)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Prediction:
     """The answer, and where it comes from in words a person can check."""
 
     prediction_type: PredictionType
-    source: str
+    source: Said
     zero_terminal_snr: bool = False
 
 
@@ -63,35 +67,36 @@ def read_prediction(
     return Prediction(kind, source, zero_snr)
 
 
-def _from_yaml(text: str | None) -> tuple[PredictionType, str] | None:
+def _from_yaml(text: str | None) -> tuple[PredictionType, Said] | None:
     lines = re.sub(r"#.*", "", text or "")
     named = re.search(r"\bparameterization:\s*[\"']?([\w-]+)", lines) or re.search(r"denoiser_scaling\.(\w+)", lines)
-    return (_parse(named[1]), "the .yaml beside the file") if named else None
+    return (_parse(named[1]), Said(word("the .yaml beside the file"))) if named else None
 
 
-def _from_keys(names: Container[str]) -> tuple[PredictionType, str] | None:
-    return ("v_prediction", "the file's v_pred key") if "v_pred" in names else None
+def _from_keys(names: Container[str]) -> tuple[PredictionType, Said] | None:
+    return ("v_prediction", Said(word("the file's v_pred key"))) if "v_pred" in names else None
 
 
-def _from_metadata(metadata: Mapping[str, str]) -> tuple[PredictionType, str] | None:
+def _from_metadata(metadata: Mapping[str, str]) -> tuple[PredictionType, Said] | None:
     for key in _METADATA_KEYS:
         if metadata.get(key):
-            return _parse(metadata[key]), f"the file's metadata ({key})"
+            return _parse(metadata[key]), Said(_METADATA, {"key": key})
     flag = metadata.get("ss_v_parameterization", "").lower()
     if flag in ("true", "false"):
-        return ("v_prediction" if flag == "true" else "epsilon"), "the file's metadata (ss_v_parameterization)"
+        kind: PredictionType = "v_prediction" if flag == "true" else "epsilon"
+        return kind, Said(_METADATA, {"key": "ss_v_parameterization"})
     if metadata.get("modelspec.architecture", "").startswith("stable-diffusion-v2-768-v"):
-        return "v_prediction", "the file's metadata (modelspec.architecture)"
+        return "v_prediction", Said(_METADATA, {"key": "modelspec.architecture"})
     return None
 
 
-def _from_habit(family: Family, sd2_probe_std: float | None) -> tuple[PredictionType, str]:
+def _from_habit(family: Family, sd2_probe_std: float | None) -> tuple[PredictionType, Said]:
     if family is not Family.SD2 or sd2_probe_std is None:
-        return "epsilon", f"the convention for {_FAMILY_NAMES[family]}"
-    is_velocity = sd2_probe_std > SD2_PROBE_LIMIT
-    side = "above" if is_velocity else "not above"
-    source = f"SD2.x weight statistic {sd2_probe_std:.3f}, {side} {SD2_PROBE_LIMIT} (ComfyUI's and Forge's rule)"
-    return ("v_prediction" if is_velocity else "epsilon"), source
+        return "epsilon", Said(word("the convention for {name}"), {"name": _FAMILY_NAMES[family]})
+    figures = {"spread": f"{sd2_probe_std:.3f}", "limit": SD2_PROBE_LIMIT}
+    if sd2_probe_std > SD2_PROBE_LIMIT:
+        return "v_prediction", Said(_ABOVE, figures)
+    return "epsilon", Said(_NOT_ABOVE, figures)
 
 
 _FAMILY_NAMES = {Family.SD1: "SD1.x", Family.SD2: "SD2.x", Family.SDXL: "SDXL"}

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from lora_forge.events import Emit, Warned
+from lora_forge.i18n import word
 from lora_forge.model.text import Conditioning, encode
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.fingerprints import digest, module_fingerprint
 from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
 
 TEXT_MEMORY_BYTES = 64 * 2**20
+_NOT_KEPT = word("Encoded images and captions can't be kept in {folder}: {cause}.")
 
 
 class TensorCache:
@@ -48,7 +50,7 @@ class TensorCache:
             save_tree(self._path(self._folder, key), tensors)
         except OSError as cause:
             self._is_writable = False
-            self._emit(Warned(f"Encoded images and captions can't be kept in {self._folder}: {cause}."))
+            self._emit(Warned(_NOT_KEPT, {"folder": self._folder, "cause": cause}))
 
     def _path(self, folder: Path, key: str) -> Path:
         return folder / key[:2] / f"{key}.safetensors"

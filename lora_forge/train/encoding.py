@@ -14,6 +14,7 @@ from torch import Tensor
 from lora_forge.dataset.prepared import PreparedImage, load_pixels
 from lora_forge.errors import TrainingError
 from lora_forge.events import Emit, Progress, StageDone, StageStarted, Warned
+from lora_forge.i18n import word
 from lora_forge.model.latents import VAE_FACTOR, encode_images
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.cache import TensorCache
@@ -21,6 +22,9 @@ from lora_forge.train.draws import latents_seed
 from lora_forge.train.fingerprints import digest, module_fingerprint
 
 STAGE = "encode"
+_LEFT_OUT = word("{photo} is left out: the VAE makes no finite latents of it.")
+_SKIPPED = word("The VAE makes no finite latents of {photo}: the steps that meet it are skipped.")
+_ENCODED = word("{count} images, {computed} of them encoded now, the others from the cache")
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,7 @@ class LatentsWhenMet(Sequence[ImageLatents]):
         found, _ = _both_sides(self._model, image, self._has_flipped, self._vae, self._cache)
         if found is not None:
             return found
-        self._emit(
-            Warned(f"The VAE makes no finite latents of {image.source.name}: the steps that meet it are skipped.")
-        )
+        self._emit(Warned(_SKIPPED, {"photo": image.source.name}))
         width, height = image.bucket
         nothing = torch.full((4, height // VAE_FACTOR, width // VAE_FACTOR), math.nan, device=self._model.device)
         return ImageLatents(nothing, nothing if self._has_flipped else None)
@@ -113,7 +115,7 @@ def encode_set(
             kept.append(image)
             latents.append(found)
         else:
-            emit(Warned(f"{image.source.name} is left out: the VAE makes no finite latents of it."))
+            emit(Warned(_LEFT_OUT, {"photo": image.source.name}))
         seconds_left = (time.perf_counter() - began) / done * (len(images) - done)
         emit(Progress(STAGE, done, len(images), seconds_left))
     if not kept:
@@ -122,7 +124,7 @@ def encode_set(
             "The checkpoint's VAE may be damaged; try another checkpoint.",
             count=len(images),
         )
-    emit(StageDone(STAGE, f"{len(kept)} images, {computed} of them encoded now, the others from the cache"))
+    emit(StageDone(STAGE, _ENCODED, {"count": len(kept), "computed": computed}))
     return kept, latents
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lora_forge.config import TrainConfig
 from lora_forge.errors import TrainingError
+from lora_forge.i18n import Said, Several, some_of, word
 
 SAMPLES_PER_TENSOR = 64
 # What may differ between a run and its resumption: it moves the end, or what is shown and saved along the way.
@@ -27,6 +28,11 @@ FREE_FIELDS = frozenset(
         *("preview_every_steps", "preview_prompts", "preview_steps", "preview_guidance"),
     )
 )
+_SETTING = word("{key} was {before} and is {now}")
+_ANOTHER_BASE = word("the base checkpoint is another one, or held in another precision")
+_CHANGED = word("photos changed (pixels, caption, mask or repeats): {photos}")
+_GONE = word("photos gone: {photos}")
+_NEW = word("photos new: {photos}")
 
 
 def digest(*parts: object) -> str:
@@ -88,30 +94,25 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         TrainingError: something that shapes the result differs; all differences are listed.
     """
     differences = [
-        f"{key} was {then['config'].get(key)!r} and is {now['config'].get(key)!r}"
+        Said(_SETTING, {"key": key, "before": repr(then["config"].get(key)), "now": repr(now["config"].get(key))})
         for key in sorted({*then["config"], *now["config"]})
         if then["config"].get(key) != now["config"].get(key)
     ]
     differences += _image_differences(then["images"], now["images"])
     if then["base"] != now["base"]:
-        differences.append("the base checkpoint is another one, or held in another precision")
+        differences.append(Said(_ANOTHER_BASE))
     if differences:
         raise TrainingError(
             "The run can't be resumed, because it would not be the same run: {differences}.",
             "Put that back as it was, or start a new run.",
-            differences="; ".join(differences),
+            differences=Several(tuple(differences), "; "),
         )
 
 
-def _image_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _image_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[Said]:
     changed = {
-        "changed (pixels, caption, mask or repeats)": [n for n in then if n in now and then[n] != now[n]],
-        "gone": [n for n in then if n not in now],
-        "new": [n for n in now if n not in then],
+        _CHANGED: [n for n in then if n in now and then[n] != now[n]],
+        _GONE: [n for n in then if n not in now],
+        _NEW: [n for n in now if n not in then],
     }
-    return [f"photos {what}: {_listing(names)}" for what, names in changed.items() if names]
-
-
-def _listing(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    return [Said(template, {"photos": some_of(names)}) for template, names in changed.items() if names]

@@ -19,6 +19,7 @@ from lora_forge.config import load as load_config
 from lora_forge.dataset.prepared import PreparedImage, PreparedSet
 from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone, StageStarted, Warned
+from lora_forge.i18n import Said, word
 from lora_forge.lora_file.metadata import dataset_facts
 from lora_forge.lora_file.names import check_name
 from lora_forge.model.schedule import alphas_cumprod
@@ -42,6 +43,13 @@ from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 
 CONFIG_FILE = "config.json"
+_FROM_START = word("No state was saved before the interruption: the run starts from the beginning.")
+_ANOTHER_END = word(
+    "The run was planned for {before} epochs and now has {now}: "
+    "from here on its learning rate ({schedule}) is that of the new length."
+)
+_OWN_SCHEDULE = word("The optimizer {optimizer} schedules itself: {schedule} is not used.")
+_OTHER_PRECISION = word("The checkpoint is lent in {used}: the run computes in that, not {asked}.")
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,8 @@ def _check_run_dir(run_dir: Path, resume: bool) -> None:
 def _as_configured(model: BorrowedModel, config: TrainConfig) -> BorrowedModel:
     """The same networks under the prediction type and noise schedule that the settings insist on."""
     info, schedule = model.info, model.alphas_cumprod
-    if config.prediction_type != "auto":
-        source = info.prediction_source if info.prediction_type == config.prediction_type else "the settings"
+    if config.prediction_type not in ("auto", info.prediction_type):
+        source = Said(word("the settings"))
         info = dataclasses.replace(info, prediction_type=config.prediction_type, prediction_source=source)
     if config.zero_terminal_snr != "auto" and (config.zero_terminal_snr == "on") != info.zero_terminal_snr:
         info = dataclasses.replace(info, zero_terminal_snr=config.zero_terminal_snr == "on")
@@ -157,9 +165,9 @@ class _Run:
     def _load_state(self, prints: dict[str, Any]) -> RunState | None:
         if not self.resume:
             return None
-        state = load_newest(self.run_dir / STATE_DIR, lambda message: self.emit(Warned(message)))
+        state = load_newest(self.run_dir / STATE_DIR, self.emit)
         if state is None:
-            self.emit(Warned("No state was saved before the interruption: the run starts from the beginning."))
+            self.emit(Warned(_FROM_START))
             return None
         fingerprints.check_same(state.fingerprints, prints)
         self.step = state.step
@@ -171,8 +179,8 @@ class _Run:
             return
         before, now = load_config(self.run_dir / CONFIG_FILE), self.config
         if (before.epochs, before.max_steps) != (now.epochs, now.max_steps):
-            lengths = f"The run was planned for {before.epochs} epochs and now has {now.epochs}"
-            self.emit(Warned(f"{lengths}: from here on its learning rate ({now.schedule}) is that of the new length."))
+            values = {"before": before.epochs, "now": now.epochs, "schedule": now.schedule}
+            self.emit(Warned(_ANOTHER_END, values))
 
     def _examples(self, cache_dir: Path) -> tuple[Sequence[PreparedImage], Examples]:
         """The photos that take part, and their batches; encoded now, or when they are met (``encode_ahead``)."""
@@ -227,7 +235,8 @@ class _Run:
             outcome = loop.run()
         finally:
             self.step, self.files = counters.step, tuple(keeper.files)
-        self.emit(StageDone("train", f"{self.step} of {self.total} steps, {len(self.files)} files"))
+        values = {"step": self.step, "total": self.total, "files": len(self.files)}
+        self.emit(StageDone("train", "{step} of {total} steps, {files} files", values))
         return RunResult(outcome, self.files, self.step)
 
     def _place(
@@ -254,10 +263,10 @@ class _Run:
     def _announce(self, trained: list[Trained], plan: BatchPlan) -> None:
         info, config = self.model.info, self.config
         if is_self_scheduled(config) and config.schedule != "constant":
-            self.emit(Warned(f"The optimizer {config.optimizer} schedules itself: {config.schedule} is not used."))
+            self.emit(Warned(_OWN_SCHEDULE, {"optimizer": config.optimizer, "schedule": config.schedule}))
         used = PRECISIONS.get(self.model.dtype, str(self.model.dtype))
         if config.precision not in ("auto", used):
-            self.emit(Warned(f"The checkpoint is lent in {used}: the run computes in that, not {config.precision}."))
+            self.emit(Warned(_OTHER_PRECISION, {"used": used, "asked": config.precision}))
         self.emit(
             RunStarted(
                 name=config.name,

@@ -7,7 +7,6 @@ function of the step.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from lora_forge.errors import TrainingError
+from lora_forge.events import Emit, Warned
+from lora_forge.i18n import word
 from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
 
 VERSION = 1
 KEPT = 2
 PATTERN = "step-*.safetensors"
+_GOING_BACK = word("The state {file} can't be read ({cause}); going back to the one before.")
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,10 @@ def save_state(state_dir: Path, state: RunState) -> Path:
     return path
 
 
-def load_newest(state_dir: Path, warn: Callable[[str], None]) -> RunState | None:
+def load_newest(state_dir: Path, emit: Emit) -> RunState | None:
     """The newest whole state; None when there is no state file at all.
 
-    A damaged file is set aside under another name and reported through ``warn``.
+    A damaged file is set aside under another name and reported through ``emit``.
 
     Raises:
         TrainingError: there are state files, but none is whole.
@@ -85,7 +87,7 @@ def load_newest(state_dir: Path, warn: Callable[[str], None]) -> RunState | None
             return _read(path)
         except (DamagedFileError, OSError) as cause:
             path.replace(path.with_suffix(".damaged"))
-            warn(f"The state {path.name} can't be read ({cause}); going back to the one before.")
+            emit(Warned(_GOING_BACK, {"file": path.name, "cause": cause}))
     if paths:
         raise TrainingError("No state in {folder} is whole.", "Start the run again without resuming.", folder=state_dir)
     return None

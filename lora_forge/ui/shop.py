@@ -21,17 +21,6 @@ from lora_forge.work.planning import Proof
 from lora_forge.work.settings import new_config
 
 FAMILIES = {Family.SD1: "Stable Diffusion 1.x", Family.SD2: "Stable Diffusion 2.x", Family.SDXL: "SDXL"}
-# How hosts and files name what a prediction type was read from; what follows is a name of theirs.
-SOURCES = (
-    word("the convention for {name}"),
-    word("the WebUI, from {name}"),
-    word("the file's metadata {name}"),
-    word("the .yaml beside the file"),
-    word("the file's v_pred key"),
-    word("what Forge draws with"),
-    word("what the WebUI draws with"),
-    word("the WebUI"),
-)
 PREDICTIONS = {"epsilon": word("the noise (epsilon)"), "v_prediction": word("the velocity (v)")}
 
 
@@ -54,7 +43,7 @@ def base_of(desk: Desk, language: str) -> Base:
         info = desk.info()
     except LoraForgeError as problem:
         return Base(None, markup.note(say_error(problem, language), "warning"))
-    predicts = f"{say(PREDICTIONS[info.prediction_type], language)}: {source_text(info.prediction_source, language)}"
+    predicts = f"{say(PREDICTIONS[info.prediction_type], language)}: {info.prediction_source.text(language)}"
     rows = [
         (say("Checkpoint", language), info.name),
         (say("Family", language), FAMILIES[info.family]),
@@ -63,15 +52,6 @@ def base_of(desk: Desk, language: str) -> Base:
     if info.zero_terminal_snr:
         rows.append((say("Noise schedule", language), say("rescaled to zero terminal SNR", language)))
     return Base(info, markup.facts(rows))
-
-
-def source_text(source: str, language: str) -> str:
-    """Where a prediction type was read from, in ``language`` where the catalogue knows the phrase."""
-    for known in SOURCES:
-        start, place, _ = known.partition("{name}")
-        if source == known or (place and source.startswith(start)):
-            return say(known, language).format(name=source[len(start) :]) if place else say(known, language)
-    return source
 
 
 def stock_text(stock: photos.Stock, language: str) -> str:

@@ -198,7 +198,7 @@ class _RunRoutes:
         if batch:
             await in_pool(self._uploads.drop, batch)
         counts = {"imported": len(report.imported), "present": len(report.present)}
-        return answer({**counts, "skipped": [dataclasses.asdict(left_out) for left_out in report.skipped]})
+        return answer({**counts, "skipped": [{"name": one.name, "reason": str(one.reason)} for one in report.skipped]})
 
 
 def _small(path: Path, side_px: int) -> bytes:

@@ -13,6 +13,7 @@ from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.dataset.project import Project
 from lora_forge.errors import LoraForgeError, MissingPartError, TrainingError
 from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
+from lora_forge.i18n import Said, Several, some_of, word
 from lora_forge.ports import BaseInfo, Desk, Traces
 from lora_forge.work.planning import RunRequest, out_dir, plan
 
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from lora_forge.train.run import RunResult
 
 _MOST_NAMED = 5
+_UNUSED = word("{host} leaves {unused} of {keys} keys of {file} unused: {named}.")
+_CANT_SHOW = word("Whether the host is left as it was can't be shown: {problem}")
+_SAME = word("The host is as it was, bit for bit: {count} marks are equal ({parts}).")
+_CHANGED = word("The host is not as it was. Changed: {changed}.")
+_CHANGED_MEANWHILE = word(
+    "The host is not as it was. Changed: {changed}. Pictures that were made meanwhile move these too."
+)
+_PARTS = (word("random"), word("picture"))  # what marks are of; unet, vae and torch are called so in every language
+_ASPECTS = (
+    *(word("weights"), word("dtypes"), word("devices"), word("modes")),
+    *(word("gradients"), word("hooks"), word("forwards")),
+)
 
 
 class _StoppedError(Exception):
@@ -132,15 +145,12 @@ class _Watch:
         try:
             unused = self.desk.check_loads(saved.path)
         except Exception as cause:  # noqa: BLE001 - the host's own code; the run is not to die of its complaint
-            self.emit(Warned(f"{self.desk.name} could not look at {saved.path.name}: {_in_words(cause)}"))
+            values = {"host": self.desk.name, "file": saved.path.name, "problem": _problem(cause)}
+            self.emit(Warned("{host} could not look at {file}: {problem}", values))
             return
         if unused:
-            named = ", ".join(unused[:_MOST_NAMED]) + (" ..." if len(unused) > _MOST_NAMED else "")
-            self.emit(
-                Warned(
-                    f"{self.desk.name} leaves {len(unused)} of {saved.keys} keys of {saved.path.name} unused: {named}."
-                )
-            )
+            counts = {"unused": len(unused), "keys": saved.keys, "named": some_of(unused, _MOST_NAMED)}
+            self.emit(Warned(_UNUSED, {"host": self.desk.name, "file": saved.path.name, **counts}))
 
 
 def _look(desk: Desk, request: RunRequest, emit: Emit) -> Traces | None:
@@ -151,7 +161,7 @@ def _look(desk: Desk, request: RunRequest, emit: Emit) -> Traces | None:
     try:
         return desk.traces(with_picture=request.prove == "picture")
     except Exception as problem:  # noqa: BLE001 - the host's own code; the run can do without the proof
-        emit(Warned(f"Whether the host is left as it was can't be shown: {_in_words(problem)}"))
+        emit(Warned(_CANT_SHOW, {"problem": _problem(problem)}))
         return None
 
 
@@ -161,27 +171,39 @@ def _compare(desk: Desk, request: RunRequest, before: Traces, emit: Emit) -> Non
     try:
         after = desk.traces(with_picture=request.prove == "picture")
     except Exception as problem:  # noqa: BLE001 - the run's own error is the one to be heard
-        emit(Warned(f"Whether the host is left as it was can't be shown: {_in_words(problem)}"))
+        emit(Warned(_CANT_SHOW, {"problem": _problem(problem)}))
         return
     changed = before.differences(after)
     if changed:
-        emit(Warned(f"The host is not as it was. Changed: {', '.join(changed)}.{_excuse(changed)}"))
+        has_excuse = all(name.startswith("random") for name in changed)
+        named = Several(tuple(_mark(name) for name in changed))
+        emit(Warned(_CHANGED_MEANWHILE if has_excuse else _CHANGED, {"changed": named}))
         return
-    emit(StageDone("prove", f"The host is as it was, bit for bit: {_compared(before, after)}."))
+    emit(StageDone("prove", _SAME, _compared(before, after)))
 
 
-def _compared(before: Traces, after: Traces) -> str:
-    """``36 marks are equal (random 3, torch 15, unet 6, picture)``."""
+def _compared(before: Traces, after: Traces) -> dict[str, object]:
+    """What :data:`_SAME` tells: 36 marks, of which random 3, torch 15, unet 6, picture."""
     both = [name for name in before.marks if name in after.marks]
     parts = Counter(name.partition(":")[0] for name in both)
-    listed = ", ".join(part if count == 1 else f"{part} {count}" for part, count in parts.items())
-    return f"{len(both)} marks are equal ({listed})"
+    return {"count": len(both), "parts": Several(tuple(_counted(part, count) for part, count in parts.items()))}
 
 
-def _excuse(changed: tuple[str, ...]) -> str:
-    others = all(name.startswith("random") for name in changed)
-    return " Pictures that were made meanwhile move these too." if others else ""
+def _counted(part: str, count: int) -> Said:
+    return _part(part) if count == 1 else Said("{part} {count}", {"part": _part(part), "count": count})
 
 
-def _in_words(cause: BaseException) -> str:
-    return str(cause) if isinstance(cause, LoraForgeError) else f"{type(cause).__name__}: {cause}"
+def _mark(name: str) -> Said:
+    """The name of a mark, ``unet: weights``, in words that can be said; what is torch's own stays as it is."""
+    part, _, aspect = name.partition(": ")
+    if not aspect:
+        return _part(part)
+    return Said("{part}: {aspect}", {"part": _part(part), "aspect": Said(aspect) if aspect in _ASPECTS else aspect})
+
+
+def _part(part: str) -> Said:
+    return Said(part) if part in _PARTS else Said("{part}", {"part": part})
+
+
+def _problem(cause: BaseException) -> object:
+    return cause if isinstance(cause, LoraForgeError) else f"{type(cause).__name__}: {cause}"

@@ -35,7 +35,7 @@ def test_too_little_just_right_ruined() -> None:
     assert best.quality == pytest.approx(1.0)
     assert best.is_usable
     assert not best.is_too_close
-    assert best.sentence == (
+    assert best.sentence.text() == (
         "Keep epoch 6 at strength 1: 100 % like the subject and 100 % obedient to the prompt (400 pictures), "
         "5 points ahead of epoch 6 at strength 0.9."
     )
@@ -65,7 +65,7 @@ def test_few_pictures_can_not_tell_and_the_sentence_says_so() -> None:
     assert best.epoch == 2
     assert best.is_too_close
     assert best.rivals == 1
-    assert "too close to call between it and epoch 1 at strength 1 (gap 4 points, error" in best.sentence
+    assert "too close to call between it and epoch 1 at strength 1 (gap 4 points, error" in best.sentence.text()
     assert not recommend({key: cell(score.identity.mean, count=4000) for key, score in surface.items()}).is_too_close
 
 
@@ -73,17 +73,19 @@ def test_a_prompt_that_asks_for_nothing_leaves_identity_to_decide() -> None:
     best = recommend({(1, 1.0): cell(0.6, None), (2, 1.0): cell(0.9, None)})
     assert best.epoch == 2
     assert best.quality == 0.9
-    assert best.sentence.startswith("Keep epoch 2 at strength 1: 90 % like the subject (400 pictures), 30 points ahead")
+    assert best.sentence.text().startswith(
+        "Keep epoch 2 at strength 1: 90 % like the subject (400 pictures), 30 points ahead"
+    )
 
 
 def test_nothing_good_is_said_plainly() -> None:
     weak = recommend({(1, 1.0): cell(0.2, 1.0), (2, 1.0): cell(0.1, 1.0)})
     assert not weak.is_usable
     assert weak.epoch == 1
-    assert weak.sentence.startswith("No cell is good yet: the best, epoch 1 at strength 1, is only 20 %")
+    assert weak.sentence.text().startswith("No cell is good yet: the best, epoch 1 at strength 1, is only 20 %")
     broken = recommend({(1, 1.0): cell(0.9, 1.0, health=0.1)})
     assert not broken.is_usable
-    assert broken.sentence.startswith("No cell is fit to keep")
+    assert broken.sentence.text().startswith("No cell is fit to keep")
 
 
 def test_the_baseline_is_never_recommended() -> None:

@@ -90,7 +90,7 @@ def test_a_killed_thread_leaves_no_trace(stage: str, world: ToyWorld) -> None:
 def test_what_the_host_knows_is_shown(world: ToyWorld) -> None:
     info = world.host.info()
     assert (info.name, info.family, info.sha256, info.legacy_hash) == ("sd1", Family.SD1, "ab" * 32, "deadbeef")
-    assert (info.prediction_type, info.prediction_source) == ("epsilon", "the WebUI, from v1-inference.yaml")
+    assert (info.prediction_type, str(info.prediction_source)) == ("epsilon", "the WebUI, from v1-inference.yaml")
     assert world.host.name == "AUTOMATIC1111 v1.10.1"
     assert world.host.loaded() == "sd1.safetensors [0123456789]"
     assert world.host.checkpoints() == ("sd1.safetensors [0123456789]",)

@@ -86,7 +86,7 @@ def test_info_comes_from_the_header_and_the_big_hash_waits(base_path: Path, monk
 
 def test_overrides_take_the_place_of_what_the_file_says(base_path: Path) -> None:
     host = StandaloneHost(base_path, device="cpu", prediction_type="v_prediction", zero_terminal_snr=True)
-    assert (host.info().prediction_type, host.info().prediction_source) == ("v_prediction", "set by hand")
+    assert (host.info().prediction_type, str(host.info().prediction_source)) == ("v_prediction", "set by hand")
     with host.borrow() as model:
         assert model.info.zero_terminal_snr
         assert model.info.prediction_type == "v_prediction"

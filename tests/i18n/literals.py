@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,27 +33,92 @@ def text_of(node: ast.AST) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
+def texts_of(node: ast.AST) -> Iterator[str]:
+    """A string constant's value, or both of a choice between two."""
+    if isinstance(node, ast.IfExp):
+        yield from texts_of(node.body)
+        yield from texts_of(node.orelse)
+    elif (text := text_of(node)) is not None:
+        yield text
+
+
+def modules() -> Iterator[ast.Module]:
+    """Every module whose words a page can meet."""
+    for path, tree in trees():
+        if path.relative_to(PACKAGE).parts[0] not in ELSEWHERE:
+            yield tree
+
+
 def marked() -> set[str]:
     """Arguments of ``word("...")`` and ``say("...", language)`` everywhere."""
-    found = set()
-    for path, tree in trees():
-        if path.relative_to(PACKAGE).parts[0] in ELSEWHERE:
-            continue
-        for name, call in calls(tree):
-            if name in ("word", "say") and call.args:
-                text = text_of(call.args[0])
-                if text is not None:
-                    found.add(text)
-    return found
+    every = (call for tree in modules() for name, call in calls(tree) if name in ("word", "say") and call.args)
+    return {text for call in every for text in texts_of(call.args[0])}
+
+
+def _templates(name: str, call: ast.Call) -> list[ast.expr]:
+    """Which of a call's arguments a person is told."""
+    if name in ("Sentence", "Said", "Warned", "finish"):
+        return call.args[:1]
+    if name == "StageDone":
+        return call.args[1:2]
+    if name == "UnreadableImageError":
+        return call.args[1:3]
+    return call.args[:2] if name == "_error" or name.endswith("Error") else []
 
 
 def said() -> set[str]:
-    """Templates of the job's log, and what errors say and advise, where the page can meet them."""
-    found = set()
-    for path, tree in trees():
-        if path.relative_to(PACKAGE).parts[0] in ELSEWHERE:
-            continue
+    """Templates of the job's log and of what it is made of, and what errors say and advise, where the page can meet
+    them. What is nothing but places (``{name}: {reason}``) needs no words."""
+    every = (arg for tree in modules() for name, call in calls(tree) for arg in _templates(name, call))
+    found = {text for arg in every for text in texts_of(arg) if " " in text.strip()}
+    return {text for text in found if re.search(r"[A-Za-z]{2}", re.sub(r"{[^}]*}", "", text))}
+
+
+def glued() -> list[str]:
+    """Templates of the job's log that are made on the spot, so that no catalogue can know them."""
+    names = ("Sentence", "Said", "Warned", "StageDone", "finish")
+    every = (arg for tree in modules() for name, call in calls(tree) if name in names for arg in _templates(name, call))
+    return [ast.unparse(arg) for arg in every if isinstance(arg, (ast.JoinedStr, ast.BinOp)) or _is_call(arg)]
+
+
+def _is_call(node: ast.expr) -> bool:
+    """A call that is not ``word("...")``, nor looks a template up by ``get``."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) not in (
+        "word",
+        "get",
+    )
+
+
+def unfilled() -> list[str]:
+    """Log templates whose literal values are not those of their places: they would fail when they are said."""
+    found = []
+    for tree in modules():
+        constants = {
+            target.id: text
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name) and (text := _constant(node.value)) is not None
+        }
         for name, call in calls(tree):
-            if name in ("Sentence", "_error") or name.endswith("Error"):
-                found |= {text for arg in call.args[:2] if (text := text_of(arg)) and " " in text.strip()}
+            given = call.args[2 if name == "StageDone" else 1 :][:1]
+            if (
+                name not in ("Sentence", "Said", "Warned", "StageDone")
+                or not given
+                or not isinstance(given[0], ast.Dict)
+            ):
+                continue
+            keys = {text_of(key) for key in given[0].keys if key is not None}
+            for arg in _templates(name, call):
+                for text in [constants.get(arg.id, "")] if isinstance(arg, ast.Name) else texts_of(arg):
+                    wanted = {place for _, place, _, _ in string.Formatter().parse(text) if place}
+                    if wanted - keys and None not in (given[0].keys):
+                        found.append(f"{text}: {sorted(wanted)}")
     return found
+
+
+def _constant(node: ast.expr) -> str | None:
+    """``"..."`` or ``word("...")``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "word" and node.args:
+        return text_of(node.args[0])
+    return text_of(node)

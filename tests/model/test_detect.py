@@ -20,7 +20,7 @@ def test_families_at_any_width(name: str, is_toy: bool) -> None:
     assert facts.family is Family(name)
     assert facts.vae_scale == (0.13025 if name == "sdxl" else 0.18215)
     assert (facts.prediction_type, facts.zero_terminal_snr, facts.hint) == ("epsilon", False, "")
-    assert facts.prediction_source.startswith("the convention for SD")
+    assert str(facts.prediction_source).startswith("the convention for SD")
 
 
 MARKS = {"v_pred": (), "ztsnr": ()}
@@ -84,7 +84,7 @@ def test_where_the_prediction_type_comes_from(
 ) -> None:
     facts = describe(FULL[name] | extra, metadata, yaml, "a.safetensors", std)
     assert (facts.prediction_type, facts.zero_terminal_snr) == expected
-    assert source in facts.prediction_source
+    assert source in str(facts.prediction_source)
 
 
 def test_what_is_set_by_hand_wins_and_says_so() -> None:
@@ -92,7 +92,7 @@ def test_what_is_set_by_hand_wins_and_says_so() -> None:
     assert facts.prediction_type == "epsilon"
     assert "v-prediction" in facts.hint
     changed = facts.override("v_prediction", zero_terminal_snr=True)
-    assert (changed.prediction_type, changed.prediction_source) == ("v_prediction", "set by hand")
+    assert (changed.prediction_type, str(changed.prediction_source)) == ("v_prediction", "set by hand")
     assert changed.zero_terminal_snr
     assert changed.hint == ""
     assert facts.override() == facts

@@ -74,14 +74,14 @@ def test_sd2_is_told_by_its_statistic(tmp_path: Path, spread: float, expected: s
     state[probe] = torch.tensor([-spread, spread] * 16)
     facts = read_facts(ldm.save(tmp_path / "a.safetensors", state))
     assert facts.prediction_type == expected
-    assert f"statistic {spread:.3f}" in facts.prediction_source
+    assert f"statistic {spread:.3f}" in str(facts.prediction_source)
 
 
 def test_the_yaml_beside_it_is_read(tmp_path: Path) -> None:
     path = ldm.save_header(tmp_path / "a.safetensors", ldm.checkpoint(ldm.TOY_SD1))
     (tmp_path / "a.yaml").write_text("model:\n  params:\n    parameterization: 'v'\n")
     facts = read_facts(path)
-    assert (facts.prediction_type, facts.prediction_source) == ("v_prediction", "the .yaml beside the file")
+    assert (facts.prediction_type, str(facts.prediction_source)) == ("v_prediction", "the .yaml beside the file")
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CheckpointError, match=r"a\.yaml stands beside"):
         read_facts(path)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_forge.errors import TrainingError
+from lora_forge.events import Event, Warned
 from lora_forge.train.state import RunState, load_newest, save_state, state_path
 from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
 
@@ -113,12 +114,13 @@ def test_a_damaged_newest_falls_back_and_says_so(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 0xFF
     path.write_bytes(content)
-    said: list[str] = []
+    said: list[Event] = []
     loaded = load_newest(tmp_path, said.append)
     assert loaded is not None
     assert loaded.step == 1
-    assert len(said) == 1
-    assert "step-00000002" in said[0]
+    (warned,) = said
+    assert isinstance(warned, Warned)
+    assert "step-00000002.safetensors can't be read" in warned.message
     assert load_newest(tmp_path, pytest.fail).step == 1  # set aside: not met again
 
 
