@@ -1,0 +1,183 @@
+"""Looking tags up in both languages: the bundled dictionary under the user's own words."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+from lora_forge.dataset.words.entries import Category, Word, bundled, normalise
+from lora_forge.dataset.words.guess import COLOURED, Guesser
+from lora_forge.dataset.words.own import OwnLine, is_nothing, parse, read_lines, split_names, write_word
+from lora_forge.errors import DatasetError
+
+_OWN_RANK = -1  # before everything bundled
+
+
+class Words:
+    """The dictionary. Safe to use from several threads."""
+
+    def __init__(self, words: dict[str, Word], own: Path | None = None, skipped: int = 0) -> None:
+        """``words`` by normalised tag, in the order of :meth:`find`; ``skipped`` lines of ``own`` made no sense."""
+        self.own = own
+        self.skipped = skipped
+        self._lock = threading.Lock()
+        self._take(words)
+
+    @staticmethod
+    def load(own: Path | None = None) -> Words:
+        """The bundled words with those in the file ``own`` over them; an absent file holds none.
+
+        Raises:
+            DatasetError: ``own`` is there and can't be read at all. A damaged line is only counted in ``skipped``.
+        """
+        words, skipped = _with_own(own)
+        return Words(words, own, skipped)
+
+    def word(self, tag: str) -> Word | None:
+        """The entry of ``tag``, or None when neither the bundled nor the own list holds it."""
+        return self._words.get(normalise(tag))
+
+    def zh(self, tag: str) -> str:
+        """The Chinese to show for ``tag``, put together from a colour and a thing where only those are known; or ""."""
+        key = normalise(tag)
+        word = self._words.get(key)
+        return word.zh if word is not None else self._guesser.zh(key)
+
+    def category(self, tag: str) -> Category:
+        """What kind of trait ``tag`` is; of an unknown tag, what its last known words say, else OTHER."""
+        key = normalise(tag)
+        word = self._words.get(key)
+        return word.category if word is not None else self._guesser.category(key)
+
+    def find(self, text: str, limit: int = 20) -> list[Word]:
+        """At most ``limit`` words for what a person typed so far, in either language.
+
+        Order: the whole name, its beginning, the beginning of a word in it, anywhere in it, all typed words in any
+        order (English) or the same with 色 and 的 left out (Chinese); within each the most common first.
+        """
+        typed = _same(normalise(text))
+        if not typed or limit <= 0:
+            return []
+        whole, start, inner = f"\n{typed}\n", f"\n{typed}", f" {typed}"
+        tiers: tuple[list[Word], ...] = ([], [], [], [], [])
+        for names, word in self._index.haystack:
+            if typed in names:
+                tier = 0 if whole in names else 1 if start in names else 2 if inner in names else 3
+                tiers[tier].append(word)
+        if sum(map(len, tiers)) < limit:
+            tiers[4].extend(self._find_loosely(typed))
+        found = dict.fromkeys(word for tier in tiers for word in tier)
+        return list(found)[:limit]
+
+    def tags_for_zh(self, text: str) -> tuple[str, ...]:
+        """The tags that ``text`` is a Chinese name of, where it is the name to show first; () when of none.
+
+        粉色衬衫 gives "pink shirt"; so do 粉红色衬衫, 粉衬衫 and 粉色的衬衫. A colour and a thing that are both known
+        make a tag even where the two together are not listed.
+        """
+        typed = _loose(text)
+        if not typed:
+            return ()
+        by_name = self._index.tags_by_name
+        known = by_name.get(typed)
+        if known is not None:
+            return known
+        for colour, zh in self._guesser.colours():
+            start = _loose(zh)
+            if start and typed.startswith(start):
+                things = (self._words[normalise(tag)] for tag in by_name.get(typed[len(start) :], ()))
+                tags = tuple(f"{colour} {thing.tag}" for thing in things if thing.category in COLOURED)
+                if tags:
+                    return tags
+        return ()
+
+    def add(self, tag: str, zh: str, category: Category | None = None) -> Word | None:
+        """Keep the user's own Chinese for ``tag``, several names between semicolons; an empty ``zh`` takes it back.
+
+        Returns the word as it now is, or None when a taken back one is not a bundled one either.
+
+        Raises:
+            DatasetError: there is no file for own words, ``tag`` is empty, or the file can't be written.
+        """
+        tag = " ".join(tag.split())
+        if self.own is None or not normalise(tag):
+            raise DatasetError(
+                "The word {tag} can't be added.",
+                "Give a tag of at least one letter, in a project folder that is set up.",
+                tag=repr(tag),
+            )
+        with self._lock:
+            write_word(self.own, OwnLine(tag, category, split_names(zh)))
+            words, self.skipped = _with_own(self.own)
+            self._take(words)
+        return self.word(tag)
+
+    def _take(self, words: dict[str, Word]) -> None:
+        self._words, self._guesser, self._index = words, Guesser(words), _Index(words)
+
+    def _find_loosely(self, typed: str) -> list[Word]:
+        parts = typed.split()
+        if len(parts) > 1:
+            return [word for names, word in self._index.haystack if all(part in names for part in parts)]
+        loose = _loose(typed)
+        if not loose or loose.isascii():
+            return []
+        by_name, words = self._index.tags_by_name, self._words
+        return [words[normalise(tag)] for name, tags in by_name.items() if loose in name for tag in tags]
+
+
+class _Index:
+    """What :class:`Words` searches, made when it is first asked for: most runs never search."""
+
+    def __init__(self, words: dict[str, Word]) -> None:
+        self._words = words
+
+    @functools.cached_property
+    def haystack(self) -> list[tuple[str, Word]]:
+        """All names of each word, each between two line ends, in the words' order."""
+        words = self._words
+        lines = _same("\0".join("\n".join(("", key, *word.names, "")) for key, word in words.items())).split("\0")
+        return list(zip(lines, words.values(), strict=True))
+
+    @functools.cached_property
+    def tags_by_name(self) -> dict[str, tuple[str, ...]]:
+        """Tags by :func:`_loose` Chinese name: those that show it first, the most common first."""
+        rows = [(name, place, word) for word in self._words.values() for place, name in enumerate(word.names)]
+        by_name: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for loose, (_, place, word) in zip(_loose("\n".join(row[0] for row in rows)).split("\n"), rows, strict=True):
+            by_name[loose].append((place, word.rank, word.tag))
+        return {name: tuple(dict.fromkeys(tag for _, _, tag in sorted(tags))) for name, tags in by_name.items()}
+
+
+def _with_own(own: Path | None) -> tuple[dict[str, Word], int]:
+    """The bundled words under those of ``own``, own ones first, and how many lines of it made no sense."""
+    mine: dict[str, Word] = {}
+    skipped = 0
+    base = bundled()
+    lines = [] if own is None else read_lines(own)
+    guesser = Guesser(base)
+    for line in lines:
+        if is_nothing(line):
+            continue
+        entry = parse(line)
+        if entry is None:
+            skipped += 1
+            continue
+        key = normalise(entry.tag)
+        old = base.get(key)
+        category = entry.category or (old.category if old else guesser.category(key))
+        names = tuple(dict.fromkeys((*entry.names, *(old.names if old else ()))))
+        mine[key] = Word(old.tag if old else entry.tag, category, names, _OWN_RANK)
+    return {**mine, **{key: word for key, word in base.items() if key not in mine}}, skipped
+
+
+def _same(text: str) -> str:
+    """``text`` with one spelling for what people spell in two ways."""
+    return text.replace("褐", "棕").replace("（", "(").replace("）", ")")
+
+
+def _loose(text: str) -> str:
+    """A Chinese name without what people leave out or put in as they like: 粉衬衫, 粉色衬衫, 粉色的衬衫."""
+    return _same(text.lower()).replace("色", "").replace("的", "").replace(" ", "")
