@@ -13,22 +13,28 @@ from typing import Any
 from lora_forge import atomic
 from lora_forge.config import TrainConfig
 from lora_forge.dataset.buckets import Bucket, make_buckets, square_bucket
-from lora_forge.dataset.project_file import Box
+from lora_forge.dataset.crops import Aim
+from lora_forge.dataset.project_file import Box, parse_box
 from lora_forge.errors import DatasetError
 
 PIPELINE_VERSION = 1  # goes up when the same photo and settings would give other pixels
 _NO_BUCKET = Bucket(0, 0)
+_MIDDLE = Aim()
 
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """How photos are brought to training size; lengths in px, as in :class:`lora_forge.config.TrainConfig`."""
+    """How photos are brought to training size; lengths in px, as in :class:`lora_forge.config.TrainConfig`.
+
+    ``crop``: ``project`` takes the project's own way (:attr:`lora_forge.dataset.project.Project.crop_mode`).
+    """
 
     resolution_px: int = 512
     use_buckets: bool = True
     step: int = 64
     least: int = 256
     most: int = 1024
+    crop: str = "project"
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> PrepareSettings:
@@ -66,6 +72,7 @@ class Entry:
     """One photo in the manifest: what it was made from, and what came of it.
 
     ``key``: sha256 hex over width, height and the prepared RGB bytes. ``file``, ``mask_file``: names in prepared/.
+    ``aim``: what it was cut by.
     ``error``: why it could not be read; the fields after it are then empty.
     """
 
@@ -83,6 +90,7 @@ class Entry:
     crop_left: int = 0
     crop_top: int = 0
     is_upscaled: bool = False
+    aim: Aim = _MIDDLE
 
 
 @dataclass
@@ -155,18 +163,24 @@ def load_manifest(path: Path) -> Manifest | None:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    return {**vars(entry), "source": vars(entry.source), "mask": vars(entry.mask) if entry.mask else None}
+    mask = vars(entry.mask) if entry.mask else None
+    return {**vars(entry), "source": vars(entry.source), "mask": mask, "aim": vars(entry.aim)}
 
 
 def _parse_entry(plain: Mapping[str, Any]) -> Entry:
-    face = plain["face"]
+    face, aim = plain["face"], plain.get("aim", {"mode": "middle", "crop": None, "faces": []})
     return Entry(
         **{
             **plain,
             "source": Stamp(**plain["source"]),
             "mask": Stamp(**plain["mask"]) if plain["mask"] else None,
-            "face": (face[0], face[1], face[2], face[3]) if face else None,
+            "face": parse_box(face) if face else None,
             "bucket": Bucket(*plain["bucket"]),
             "original_size": (plain["original_size"][0], plain["original_size"][1]),
+            "aim": Aim(
+                str(aim["mode"]),
+                parse_box(aim["crop"]) if aim["crop"] else None,
+                tuple(parse_box(box) for box in aim["faces"]),
+            ),
         }
     )

@@ -1,4 +1,5 @@
-"""Bringing every photo to training size, once: resize to cover its bucket, cut the middle, keep it losslessly.
+"""Bringing every photo to training size, once: cut it (by hand, around the faces, or the middle), resize it to its
+bucket, keep it losslessly.
 
 Nothing is written into the image folders. Captions are not copied: they are read when the set is loaded, so that an
 edit needs no new preparation.
@@ -6,6 +7,7 @@ edit needs no new preparation.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +15,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from lora_forge.dataset import files
-from lora_forge.dataset.buckets import Bucket, Crop, choose_bucket, cover_crop, source_box
+from lora_forge.dataset.buckets import Bucket
 from lora_forge.dataset.captions import first_line
+from lora_forge.dataset.crops import Cut, plan_cut
 from lora_forge.dataset.images import UnreadableImageError, pixels, read_image, read_mask
 from lora_forge.dataset.manifest import Entry, Manifest, PrepareSettings, Stamp, load_manifest, save_manifest, stamp
 from lora_forge.dataset.prepared import (
+    Aims,
     PreparedImage,
     PreparedSet,
     Skipped,
@@ -64,17 +68,17 @@ def prepare(project: Project, settings: PrepareSettings, emit: Emit) -> Prepared
     Raises:
         DatasetError: no photo is usable, the bucket settings are impossible, or the disk can't be written.
     """
-    buckets = settings.buckets()
-    photos = project.photos()
+    photos, aims = project.photos(), Aims(project, settings.crop)
+    buckets = settings.buckets() if aims.mode != "none" else dataclasses.replace(settings, use_buckets=True).buckets()
     stage = Stage(emit, "prepare", len(photos))
     manifest, before = Manifest(settings), _entries_before(project, settings)
     redone = 0
     try:
         for photo in photos:
             key = project.key(photo.path)
-            entry = _reusable(project, photo, before.get(key))
+            entry = _reusable(project, photo, before.get(key), aims)
             if entry is None:
-                entry = _prepare_photo(project, photo, buckets, emit)
+                entry = _prepare_photo(project, photo, buckets, aims, emit)
                 redone += 1
                 before[key] = entry
                 if redone % _SAVE_EVERY == 0:
@@ -100,9 +104,9 @@ def _entries_before(project: Project, settings: PrepareSettings) -> dict[str, En
     return manifest.entries if manifest is not None and manifest.settings == settings else {}
 
 
-def _reusable(project: Project, photo: Photo, entry: Entry | None) -> Entry | None:
+def _reusable(project: Project, photo: Photo, entry: Entry | None, aims: Aims) -> Entry | None:
     """``entry`` when it still holds. One that could not be read is tried again: its reader may be there by now."""
-    if entry is None or entry.error or not is_fresh(photo, entry):
+    if entry is None or entry.error or not is_fresh(photo, entry, aims):
         return None
     path = project.prepared_dir / entry.file
     try:
@@ -117,7 +121,7 @@ def _reusable(project: Project, photo: Photo, entry: Entry | None) -> Entry | No
     return entry
 
 
-def _prepare_photo(project: Project, photo: Photo, buckets: Sequence[Bucket], emit: Emit) -> Entry:
+def _prepare_photo(project: Project, photo: Photo, buckets: Sequence[Bucket], aims: Aims, emit: Emit) -> Entry:
     source, mask_stamp = _stamp(photo.path), _stamp(photo.mask_path) if photo.mask_path else None
     try:
         image = read_image(photo.path)
@@ -125,9 +129,9 @@ def _prepare_photo(project: Project, photo: Photo, buckets: Sequence[Bucket], em
         emit(Warned("{problem}", {"problem": cause}))
         return Entry(source, mask_stamp, photo.face, error=str(cause.reason))
     size = image.size
-    bucket = choose_bucket(size, buckets)
-    crop = cover_crop(size, bucket)
-    array = pixels(_cut(image, source_box(size, bucket, crop), bucket))
+    aim = aims.of(photo, source.sha256)
+    cut = plan_cut(size, buckets, aim)
+    array = pixels(_cut(image, cut))
     key = pixel_key(array)
     path = project.prepared_dir / f"{key[:32]}.png"
     _save_png(path, Image.fromarray(array))
@@ -140,12 +144,13 @@ def _prepare_photo(project: Project, photo: Photo, buckets: Sequence[Bucket], em
         file=path.name,
         file_size_bytes=stat.st_size,
         file_mtime_ns=stat.st_mtime_ns,
-        mask_file=_prepare_mask(project, photo, size, bucket, crop, emit),
-        bucket=bucket,
+        mask_file=_prepare_mask(project, photo, size, cut, emit),
+        bucket=cut.bucket,
         original_size=size,
-        crop_left=crop.left,
-        crop_top=crop.top,
-        is_upscaled=crop.resized[0] > size[0] or crop.resized[1] > size[1],
+        crop_left=cut.crop.left,
+        crop_top=cut.crop.top,
+        is_upscaled=cut.crop.resized[0] > size[0] or cut.crop.resized[1] > size[1],
+        aim=aim,
     )
 
 
@@ -156,21 +161,21 @@ def _stamp(path: Path) -> Stamp:
         return Stamp(0, 0, "")
 
 
-def _cut(image: Image.Image, box: tuple[float, float, float, float], bucket: Bucket) -> Image.Image:
-    """The part of ``image`` in ``box`` at bucket size; ``reducing_gap`` shrinks large photos cheaply first."""
-    return image.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+def _cut(image: Image.Image, cut: Cut) -> Image.Image:
+    """The part of ``image`` that is kept, at bucket size; ``reducing_gap`` shrinks large photos cheaply first."""
+    return image.resize(cut.bucket, Image.Resampling.LANCZOS, box=cut.edges, reducing_gap=3.0)
 
 
-def _prepare_mask(project: Project, photo: Photo, size: tuple[int, int], bucket: Bucket, crop: Crop, emit: Emit) -> str:
+def _prepare_mask(project: Project, photo: Photo, size: tuple[int, int], cut: Cut, emit: Emit) -> str:
     """Write the mask that goes with the cut photo; its name in prepared/, empty when there is none."""
     if photo.mask_path is not None:
         try:
-            mask = _cut_mask(read_mask(photo.mask_path), size, bucket, crop)
+            mask = _cut_mask(read_mask(photo.mask_path), size, cut)
         except UnreadableImageError as cause:
             emit(Warned("{problem} Its photo is trained without a mask.", {"problem": cause}))
             return ""
     elif photo.face is not None:
-        mask = _face_mask(photo.face, size, bucket, crop)
+        mask = _face_mask(photo.face, size, cut)
     else:
         return ""
     array = pixels(mask)
@@ -182,16 +187,17 @@ def _prepare_mask(project: Project, photo: Photo, size: tuple[int, int], bucket:
     return name
 
 
-def _cut_mask(mask: Image.Image, size: tuple[int, int], bucket: Bucket, crop: Crop) -> Image.Image:
+def _cut_mask(mask: Image.Image, size: tuple[int, int], cut: Cut) -> Image.Image:
     """The same part of a mask, which may have been made at another size than the photo."""
-    left, top, right, bottom = source_box(size, bucket, crop)
+    left, top, right, bottom = cut.edges
     x, y = mask.width / size[0], mask.height / size[1]
     box = (left * x, top * y, min(float(mask.width), right * x), min(float(mask.height), bottom * y))
-    return mask.resize((bucket.width, bucket.height), Image.Resampling.BOX, box=box)
+    return mask.resize(cut.bucket, Image.Resampling.BOX, box=box)
 
 
-def _face_mask(face: Box, size: tuple[int, int], bucket: Bucket, crop: Crop) -> Image.Image:
+def _face_mask(face: Box, size: tuple[int, int], cut: Cut) -> Image.Image:
     """White where the face box falls in the bucket, widened to whole pixels."""
+    bucket, crop = cut.bucket, cut.crop
     scale_x, scale_y = crop.resized[0] / size[0], crop.resized[1] / size[1]
     x, y, width, height = face
     left, top = math.floor(x * scale_x) - crop.left, math.floor(y * scale_y) - crop.top

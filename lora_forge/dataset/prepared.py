@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lora_forge.dataset.buckets import Bucket
+from lora_forge.dataset.crops import Aim
+from lora_forge.dataset.found import FoundFaces
 from lora_forge.dataset.images import UnreadableImageError, pixels, read_image, read_mask
 from lora_forge.dataset.manifest import Entry, Manifest, PrepareSettings, is_same, load_manifest, stamp
 from lora_forge.dataset.naming import printable
-from lora_forge.dataset.project import Photo, Project
+from lora_forge.dataset.project import Box, Photo, Project
 from lora_forge.errors import DatasetError
 from lora_forge.events import text_of
 from lora_forge.i18n import Said, Text, word
@@ -76,10 +78,10 @@ def load_prepared(project: Project, settings: PrepareSettings | None = None) -> 
         raise DatasetError("{root} holds no prepared photos.", _PREPARE, root=project.root)
     if settings is not None and settings != manifest.settings:
         raise DatasetError("The photos in {root} were prepared with other settings.", _PREPARE, root=project.root)
-    photos = project.photos()
+    photos, aims = project.photos(), Aims(project, manifest.settings.crop)
     for photo in photos:
         entry = manifest.entries.get(project.key(photo.path))
-        if entry is None or not is_fresh(photo, entry) or not _is_there(project, entry):
+        if entry is None or not is_fresh(photo, entry, aims) or not _is_there(project, entry):
             raise DatasetError(
                 "{name} is new or has changed since the photos were prepared.",
                 _PREPARE,
@@ -144,14 +146,37 @@ def manifest_path(project: Project) -> Path:
     return project.prepared_dir / "manifest.json"
 
 
-def is_fresh(photo: Photo, entry: Entry) -> bool:
-    """Whether ``entry`` was made from this photo, mask and face box, judged by content."""
+class Aims:
+    """What each photo of a project is to be cut by; a crop or face set by hand beats what was found.
+
+    ``mode``: as :attr:`Project.crop_mode`, or ``project`` for that of the project.
+    """
+
+    def __init__(self, project: Project, mode: str = "project") -> None:
+        self.mode = project.crop_mode if mode == "project" else mode
+        self._found = FoundFaces.load(project.root) if self.mode == "subject" else None
+        self._plain = {group.name for group in project.groups if group.is_faces}
+
+    def of(self, photo: Photo, sha256: str) -> Aim:
+        """For ``photo``, whose file has that content. A photo without faces is cut in the middle whatever the mode, so
+        that nothing is prepared again for a mode that changes nothing; so is a face crop, whose middle the face is."""
+        if self.mode == "none":
+            return Aim("none")
+        faces: tuple[Box, ...] = ()
+        if self._found is not None and photo.group not in self._plain:
+            faces = (photo.face,) if photo.face else self._found.of(sha256)
+        return Aim("subject" if faces else "middle", photo.crop, faces)
+
+
+def is_fresh(photo: Photo, entry: Entry, aims: Aims) -> bool:
+    """Whether ``entry`` was made from this photo, mask and face box, judged by content, and cut as it is to be."""
     try:
         source = stamp(photo.path, entry.source)
         mask = stamp(photo.mask_path, entry.mask) if photo.mask_path else None
     except OSError:
         return bool(entry.error)  # it could not be read then, and still can't
-    return is_same(source, entry.source) and is_same(mask, entry.mask) and photo.face == entry.face
+    is_unchanged = is_same(source, entry.source) and is_same(mask, entry.mask) and photo.face == entry.face
+    return is_unchanged and bool(entry.error or aims.of(photo, source.sha256) == entry.aim)
 
 
 def _is_there(project: Project, entry: Entry) -> bool:
