@@ -12,6 +12,9 @@ PACKAGE = Path(__file__).parents[2] / "lora_forge"
 ELSEWHERE = ("cli", "demo.py", "doctor.py", "toyworld", "__main__.py")  # met in a terminal, in English
 
 
+_READS_ON = re.compile(r"[A-Za-z]{2,} [a-z].*[.}]\s*$", re.DOTALL)
+
+
 def trees(*parts: str) -> Iterator[tuple[Path, ast.Module]]:
     """Every module below ``parts`` of the package, or all of it."""
     for part in parts or ("",):
@@ -72,6 +75,19 @@ def said() -> set[str]:
     every = (arg for tree in modules() for name, call in calls(tree) for arg in _templates(name, call))
     found = {text for arg in every for text in texts_of(arg) if " " in text.strip()}
     return {text for text in found if re.search(r"[A-Za-z]{2}", re.sub(r"{[^}]*}", "", text))}
+
+
+def sentences() -> set[str]:
+    """Strings anywhere that read like a sentence with places: templates that reach their error or event in a variable,
+    a table or a function of the module's own."""
+    found = set()
+    for tree in modules():
+        glued_parts = (part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values)
+        documents = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+        others = {id(node) for node in (*glued_parts, *documents)}
+        texts = {text for node in ast.walk(tree) if id(node) not in others and (text := text_of(node))}
+        found |= {text for text in texts if _READS_ON.search(text) and re.search(r"\{\w+(![rs])?\}", text)}
+    return found
 
 
 def glued() -> list[str]:

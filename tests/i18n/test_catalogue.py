@@ -12,7 +12,7 @@ import pytest
 
 from lora_forge import parts
 from lora_forge.i18n import catalogue, say
-from tests.i18n.literals import PACKAGE, glued, marked, said, text_of, trees, unfilled
+from tests.i18n.literals import PACKAGE, glued, marked, said, sentences, text_of, trees, unfilled
 
 FILES = sorted((PACKAGE / "i18n" / "zh").glob("*.json"))
 _TWO_WORDS = re.compile(r"[A-Za-z]{3,} [a-z]{2,}")
@@ -29,7 +29,7 @@ def constants() -> set[str]:
 
 
 def test_every_text_that_is_marked_or_said_has_its_chinese() -> None:
-    assert sorted((marked() | said()) - catalogue().keys()) == []
+    assert sorted((marked() | said() | sentences()) - catalogue().keys()) == []
 
 
 def test_no_sentence_of_the_log_is_made_on_the_spot() -> None:
