@@ -311,5 +311,7 @@
     counting = setTimeout(() => press("#lora_forge_count"), 250);
   }
 
-  window.loraForge = { chosen, count, test };
+  const word = (key) => words()[key] || key;
+
+  window.loraForge = { chosen, clock, count, isVisible, press, test, word };
 })();

@@ -13,8 +13,8 @@ def style() -> str:
 
 
 def script() -> str:
-    """``javascript/lora_forge.js``; empty in an installation without the extension's folder."""
-    return _read(ROOT / "javascript" / "lora_forge.js")
+    """All of ``javascript/``, in the order of their names, as WebUIs load them; empty where the folder is not there."""
+    return "\n".join(_read(path) for path in sorted((ROOT / "javascript").glob("*.js"), key=lambda path: path.name))
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -52,9 +51,3 @@ def on(
         **script,
         **({"trigger_mode": "always_last"} if is_last_kept and MAJOR > 3 else {}),
     )
-
-
-def uploaded(files: Any) -> list[Path]:
-    """Where a File component's files lie: 3.41 gives open files, 4 and 5 paths; one or several, or None."""
-    several = files if isinstance(files, list) else [files] if files else []
-    return [Path(str(getattr(file, "name", file))) for file in several]

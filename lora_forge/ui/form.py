@@ -74,13 +74,15 @@ class Form:
         return Values(**found)
 
 
-def run_fields(texts: Texts, has_toyworld: bool) -> dict[str, Any]:
-    """Widgets of the third step: what is trained, as what, and the four knobs."""
+def kind_field(texts: Texts, has_toyworld: bool) -> Any:
+    """What is trained: the check-up of the photos, the traits and all defaults follow it."""
     kinds = (*KINDS, TOYWORLD) if has_toyworld else KINDS
+    return texts.make(gr.Radio, {"label": word("Type"), "choices": kinds}, value="person", elem_id="lora_forge_kind")
+
+
+def run_fields(texts: Texts) -> dict[str, Any]:
+    """Widgets of a run: its name and the three other knobs."""
     made: dict[str, Any] = {}
-    made["kind"] = texts.make(
-        gr.Radio, {"label": word("Type"), "choices": kinds}, value="person", elem_id="lora_forge_kind"
-    )
     with gr.Row():
         made["name"] = texts.make(
             gr.Textbox,

@@ -51,7 +51,6 @@ class GridPanel:
 
 def build(texts: Texts, desk: Desk, form: Form, around: Around) -> GridPanel:
     """The panel with its events."""
-    texts.html(word("4 · Test"), "h3")
     panel = _fields(texts)
     inputs = form.components() | panel.components()
     on(

@@ -39,4 +39,4 @@ WORDS = {
 
 def panel(language: str) -> str:
     """The panel's frame with its words in ``language``."""
-    return markup.live({name: say(text, language) for name, text in WORDS.items()}, language)
+    return markup.frame("lf-live", {name: say(text, language) for name, text in WORDS.items()}, language)

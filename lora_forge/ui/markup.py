@@ -31,7 +31,7 @@ def code(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
-def live(words: Mapping[str, str], language: str) -> str:
-    """Where the script draws the run; ``words`` are its vocabulary."""
+def frame(name: str, words: Mapping[str, str], language: str) -> str:
+    """What the script fills: ``name`` is its class, ``words`` its vocabulary."""
     data = html.escape(json.dumps(dict(words), ensure_ascii=False), quote=True)
-    return f'<div class="lf-live" data-language="{html.escape(language)}" data-words="{data}"></div>'
+    return f'<div class="{name}" data-language="{html.escape(language)}" data-words="{data}"></div>'

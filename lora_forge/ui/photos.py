@@ -1,10 +1,7 @@
-"""Photos on their way from the browser into a project, and what a project holds. No gradio here."""
+"""Photos on their way from a folder of this machine into a project, and what a project holds. No gradio here."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +13,6 @@ from lora_forge.ports import Desk
 from lora_forge.ui.proposal import Visits, visits_of
 from lora_forge.work.gathering import gather
 from lora_forge.work.projects import project_dir
-
-MAX_FILES = 2000
-MAX_UPLOAD_BYTES = 8_000_000_000
 
 
 @dataclass(frozen=True)
@@ -50,23 +44,6 @@ def list_projects(desk: Desk) -> list[str]:
     return [path.parent.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
 
 
-def add_uploads(desk: Desk, project: str, trigger_word: str, uploads: Sequence[Path]) -> ImportReport:
-    """Photos, captions and zips that the browser sent. The sent copies are removed: the project has its own.
-
-    Raises:
-        DatasetError: no project is named, there is too much, an archive can't be read, or the disk failed.
-    """
-    _check_named(project)
-    places = [_upload_dir()]
-    try:
-        check_limits(uploads)
-        return gather(desk, project, uploads, trigger_word, _silent, upload_dirs=places)
-    finally:
-        for path in uploads:
-            if path.resolve().is_relative_to(places[0]):  # whatever path a browser claims
-                path.unlink(missing_ok=True)
-
-
 def add_folder(desk: Desk, project: str, trigger_word: str, folder: str) -> ImportReport:
     """Photos in a folder (or zip) of the machine the program runs on.
 
@@ -80,32 +57,9 @@ def add_folder(desk: Desk, project: str, trigger_word: str, folder: str) -> Impo
     return gather(desk, project, [Path(text).expanduser()], trigger_word, _silent, allows_paths=True)
 
 
-def check_limits(uploads: Sequence[Path]) -> None:
-    """Refuse what would fill the disk.
-
-    Raises:
-        DatasetError: more than ``MAX_FILES`` files or ``MAX_UPLOAD_BYTES`` bytes at once.
-    """
-    size = sum(path.stat().st_size for path in uploads)
-    if len(uploads) > MAX_FILES or size > MAX_UPLOAD_BYTES:
-        raise DatasetError(
-            "{count} files of {size} GB are too much at once.",
-            "Send at most {most} files and {limit} GB, or put them in a folder on that machine.",
-            count=len(uploads),
-            size=f"{size / 1e9:.1f}",
-            most=MAX_FILES,
-            limit=f"{MAX_UPLOAD_BYTES / 1e9:.0f}",
-        )
-
-
 def _check_named(project: str) -> None:
     if not project:
         raise DatasetError("The project has no name yet.", "Type one above, or choose a project.")
-
-
-def _upload_dir() -> Path:
-    """Where gradio keeps what the browser sends."""
-    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio").resolve()
 
 
 def _silent(_: Event) -> None:

@@ -67,10 +67,10 @@ def stock_text(stock: photos.Stock, language: str) -> str:
     return markup.note(text, "good")
 
 
-def import_text(report: ImportReport, stock: photos.Stock, language: str) -> str:
+def import_text(report: ImportReport, language: str) -> str:
     """What an import did, as HTML: the count, and a fold with what was left out and why."""
     text = say("{count} photos added.", language, count=len(report.imported))
-    shown = markup.note(text, "good" if report.imported else "warning") + stock_text(stock, language)
+    shown = markup.note(text, "good" if report.imported else "warning")
     if report.skipped:
         title = say("Files left out: {count}", language, count=len(report.skipped))
         rows = [(one.name, one.reason.text(language)) for one in report.skipped]

@@ -9,17 +9,27 @@ from typing import Any
 import gradio as gr
 
 from lora_forge import __version__
-from lora_forge.dataset.importing import ImportReport
 from lora_forge.errors import DatasetError, LoraForgeError
 from lora_forge.evaluate import xyz
 from lora_forge.events import Command
 from lora_forge.i18n import LANGUAGES, say, word
 from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
-from lora_forge.ui import grid_panel, live, markup, parts_card, photos, proposal, shop
+from lora_forge.ui import (
+    grid_panel,
+    live,
+    markup,
+    parts_card,
+    photo_panel,
+    photos,
+    proposal,
+    shop,
+    steps_bar,
+    tag_panel,
+)
 from lora_forge.ui.around import Around
-from lora_forge.ui.dialect import html, on, update, uploaded
-from lora_forge.ui.form import Form, Values, folded_fields, run_fields
+from lora_forge.ui.dialect import html, on, update
+from lora_forge.ui.form import Form, Values, folded_fields, kind_field, run_fields
 from lora_forge.ui.texts import Texts, say_error
 
 Given = dict[Any, Any]
@@ -47,20 +57,25 @@ class _Tab:
         self.texts = Texts(desk.language())
         made = {"language": self._head()}
         self.parts = parts_card.build(self.texts, made["language"])
-        with gr.Column(elem_classes=["lf-step"]):
+        made.update(self._project_row())
+        self.steps_bar = html(steps_bar.bar(self.texts.language))
+        with gr.Column(elem_classes=["lf-step", "lf-in-photos"]):
+            made["folder"] = self._photos_step()
+        with gr.Column(elem_classes=["lf-step", "lf-in-tags"]):
+            self.tags = html(tag_panel.panel(self.texts.language), elem_id="lora_forge_tags")
+        with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test"]):
             made["checkpoint"] = self._base_step()
-        with gr.Column(elem_classes=["lf-step"]):
-            made.update(self._photos_step())
-        with gr.Column(elem_classes=["lf-step"]):
+        with gr.Column(elem_classes=["lf-step", "lf-in-train"]):
             made.update(self._train_step())
         self.form = Form(**made)
-        with gr.Column(elem_classes=["lf-step"]):
+        with gr.Column(elem_classes=["lf-step", "lf-in-test"]):
             self.grid = grid_panel.build(self.texts, desk, self.form, around)
         # pressed by the script: when the tab comes into view, and when a file was saved
         with gr.Row(elem_classes=["lf-hidden"]):
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
             self.saved = gr.Button(elem_id="lora_forge_saved")
             self.count = gr.Button(elem_id="lora_forge_count")
+            self.imported = gr.Button(elem_id="lora_forge_imported")
         self._bind()
 
     def _head(self) -> Any:
@@ -76,12 +91,29 @@ class _Tab:
         self.banner = html(self._warning(self.texts.language), elem_id="lora_forge_banner")
         return language
 
+    def _project_row(self) -> dict[str, Any]:
+        names = photos.list_projects(self.desk)
+        with gr.Row(elem_id="lora_forge_project_row"):
+            project = self.texts.make(
+                gr.Dropdown,
+                {"label": word("Project"), "info": word("Choose one, or type a new name.")},
+                choices=names,
+                value=names[0] if names else None,
+                allow_custom_value=True,
+                elem_id="lora_forge_project",
+            )
+            kind = kind_field(self.texts, any("toyworld" in title for title in self.desk.checkpoints()))
+        self.stock = html(self._stock_text(names[0] if names else ""), elem_id="lora_forge_stock")
+        return {"project": project, "kind": kind}
+
     def _base_step(self) -> Any:
-        self.texts.html(word("1 · Base checkpoint"), "h3")
         with gr.Row():
             checkpoint = self.texts.make(
                 gr.Dropdown,
-                {"label": word("Checkpoint"), "info": word("Choosing another one loads it in the program.")},
+                {
+                    "label": word("Base checkpoint"),
+                    "info": word("Choosing another one loads it in the program."),
+                },
                 choices=list(self.desk.checkpoints()),
                 value=self.desk.loaded() or None,
                 elem_id="lora_forge_checkpoint",
@@ -91,24 +123,8 @@ class _Tab:
         self.base = html(shop.base_of(self.desk, self.texts.language).text, elem_id="lora_forge_base")
         return checkpoint
 
-    def _photos_step(self) -> dict[str, Any]:
-        self.texts.html(word("2 · Photos"), "h3")
-        names = photos.list_projects(self.desk)
-        project = self.texts.make(
-            gr.Dropdown,
-            {"label": word("Project"), "info": word("Choose one, or type a new name.")},
-            choices=names,
-            value=names[0] if names else None,
-            allow_custom_value=True,
-            elem_id="lora_forge_project",
-        )
-        self.upload = self.texts.make(
-            gr.File,
-            {"label": word("Photos, captions (.txt) or a zip: drop them here")},
-            file_count="multiple",
-            height=140,
-            elem_id="lora_forge_upload",
-        )
+    def _photos_step(self) -> Any:
+        self.wall = html(photo_panel.panel(self.texts.language), elem_id="lora_forge_photos")
         with gr.Row(visible=self.around.reads_folders()):
             folder = self.texts.make(
                 gr.Textbox,
@@ -117,12 +133,11 @@ class _Tab:
                 scale=4,
             )
             self.take = self.texts.make(gr.Button, {"value": word("Copy")}, scale=0, elem_id="lora_forge_take")
-        self.stock = html(self._stock_text(names[0] if names else ""), elem_id="lora_forge_stock")
-        return {"project": project, "folder": folder}
+        self.brought = html("", elem_id="lora_forge_brought")
+        return folder
 
     def _train_step(self) -> dict[str, Any]:
-        self.texts.html(word("3 · Train"), "h3")
-        made = run_fields(self.texts, any("toyworld" in title for title in self.desk.checkpoints()))
+        made = run_fields(self.texts)
         self.steps = html("", elem_id="lora_forge_steps")
         with self.texts.make(gr.Accordion, {"label": word("More settings")}, open=False, elem_id="lora_forge_more"):
             made.update(folded_fields(self.texts))
@@ -145,9 +160,9 @@ class _Tab:
         self._on(
             form.language.change,
             self._language,
-            [*texts.components, self.banner, self.parts, self.base, self.stock, self.steps, self.live, self.said],
+            [*texts.components, *self._drawn(), self.banner, self.parts, self.base, self.stock, self.steps, self.said],
         )
-        shown = [form.checkpoint, self.base, form.project, self.banner, self.grid.lora, self.steps]
+        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora, self.steps]
         shown += [form.name, form.trigger_word, *knobs]
         self._on(self.refresh.click, self._refresh, shown)
         self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
@@ -162,9 +177,10 @@ class _Tab:
             on(field.change, None, js="() => { window.loraForge && window.loraForge.count(); return []; }")
         self._on(self.count.click, self._steps, [self.steps], is_last_kept=True)
         self._on(form.name.blur, self._named, [form.trigger_word, self.said])
-        outputs = [self.stock, self.upload, form.project, form.name, form.trigger_word, *proposals]
-        self._on(self.upload.upload, self._uploaded, outputs, more={self.upload}, queued=True)
-        self._on(self.take.click, self._taken, outputs, queued=True)
+        outputs = [self.stock, form.project, form.name, form.trigger_word, *proposals]
+        self._on(self.imported.click, self._imported, outputs)
+        taken = self._on(self.take.click, self._taken, [*outputs, self.brought], queued=True)
+        on(taken.then, None, js="() => { window.loraForge.photos.refresh(); return []; }")
         self._on(self.start.click, self._started, [self.said])
         self._on(self.stop.click, self._send(Command.STOP), [self.said])
         self._on(self.stop_save.click, self._send(Command.STOP_AND_SAVE), [self.said])
@@ -174,12 +190,11 @@ class _Tab:
         event: Callable[..., Any],
         handler: Callable[[Values, Given], Changes],
         outputs: list[Any],
-        more: set[Any] | None = None,
         queued: bool = False,
         is_last_kept: bool = False,
     ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
-        place = next(one for one in (self.said, self.stock, self.base, self.steps) if one in outputs)
+        place = next(one for one in (self.said, self.brought, self.stock, self.base, self.steps) if one in outputs)
 
         def guarded(given: Given) -> Changes:
             values = self.form.read(given)
@@ -188,9 +203,7 @@ class _Tab:
             except LoraForgeError as problem:
                 return {place: markup.note(say_error(problem, values.language), "error")}
 
-        return on(
-            event, guarded, self.form.components() | (more or set()), outputs, queued=queued, is_last_kept=is_last_kept
-        )
+        return on(event, guarded, self.form.components(), outputs, queued=queued, is_last_kept=is_last_kept)
 
     # ---------------------------------------------------------------- what happens
 
@@ -200,9 +213,18 @@ class _Tab:
         changes[self.parts] = parts_card.card_now(values.language)
         changes[self.base] = shop.base_of(self.desk, values.language).text
         changes[self.stock] = self._stock_text(values.project, values.language)
-        changes[self.live] = live.panel(values.language)
+        changes.update(self._drawn(values.language))
         changes[self.said] = ""
         return {**changes, **self._steps(values, {})}
+
+    def _drawn(self, language: str = "en") -> Changes:
+        """What the script fills, and fills again in another language."""
+        return {
+            self.live: live.panel(language),
+            self.wall: photo_panel.panel(language),
+            self.tags: tag_panel.panel(language),
+            self.steps_bar: steps_bar.bar(language),
+        }
 
     def _refresh(self, values: Values, _: Given) -> Changes:
         base = shop.base_of(self.desk, values.language)
@@ -216,6 +238,7 @@ class _Tab:
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
             self.form.project: update(choices=projects, value=values.project or None),
+            self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),
             **self._steps(values, {}),
@@ -273,25 +296,20 @@ class _Tab:
         family = shop.base_of(self.desk, values.language).family
         return {self.steps: shop.steps_text(values, stock, family, values.language)}
 
-    def _uploaded(self, values: Values, given: Given) -> Changes:
-        files = uploaded(given[self.upload])
-        report = photos.add_uploads(self.desk, values.project, values.trigger_word, files)
-        return {self.upload: update(value=None), **self._imported(values, report)}
-
-    def _taken(self, values: Values, _: Given) -> Changes:
+    def _taken(self, values: Values, given: Given) -> Changes:
         if not self.around.reads_folders():
             raise DatasetError(
                 "Folders of this machine are closed to this page.", "Upload the photos, or a zip of them."
             )
         report = photos.add_folder(self.desk, values.project, values.trigger_word, values.folder)
-        return self._imported(values, report)
+        return {self.brought: shop.import_text(report, values.language), **self._imported(values, given)}
 
-    def _imported(self, values: Values, report: ImportReport) -> Changes:
+    def _imported(self, values: Values, _: Given) -> Changes:
         stock = photos.stock_of(self.desk, values.project)
         name = values.name or self._free_name(values.project)
         trigger_word = values.trigger_word or stock.trigger_word or proposal.suggest_trigger(name)
         return {
-            self.stock: shop.import_text(report, stock, values.language),
+            self.stock: self._stock_text(values.project, values.language),
             self.form.project: update(choices=photos.list_projects(self.desk), value=values.project),
             self.form.name: name,
             self.form.trigger_word: trigger_word,
