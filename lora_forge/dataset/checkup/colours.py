@@ -44,7 +44,7 @@ def border_colours(image: Image.Image) -> str:
 def likeness(regions: list[str]) -> npt.NDArray[np.float64]:
     """(N, N) Bhattacharyya coefficients of the regions' colour distributions: 1 alike, 0 no colour in common."""
     spread = np.stack([np.sqrt(_distribution(region)) for region in regions])
-    return spread @ spread.T
+    return np.asarray(spread @ spread.T)
 
 
 def largest_alike(regions: list[str], least: float) -> list[int]:
@@ -65,7 +65,7 @@ def _distribution(region: str) -> npt.NDArray[np.float64]:
         weight = np.prod(np.where(np.array(corner) == 1, part, 1 - part), axis=1)
         index = np.clip(low + np.array(corner), 0, shape - 1)
         np.add.at(bins, tuple(index.T), weight)
-    return bins.ravel() / bins.sum()
+    return np.asarray(bins.ravel() / bins.sum())
 
 
 def to_lab(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

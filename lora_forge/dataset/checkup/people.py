@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lora_forge.dataset.checkup.finding import Finding
+from lora_forge.dataset.checkup.finding import Finding, Light
 from lora_forge.dataset.checkup.judging import FACED, Subject, named, unjudged
 from lora_forge.dataset.checkup.seen import Seen
 from lora_forge.dataset.checkup.thresholds import (
@@ -73,7 +73,7 @@ def _small_face(subject: Subject) -> Finding:
         len(subject.photos),
         ("crop_to_face", "trash"),
         resolution=subject.resolution_px,
-        least=FACE_LEAST_PX,
+        least_px=FACE_LEAST_PX,
     )
 
 
@@ -214,5 +214,5 @@ def _coverage(id: str, found: list[str], known: dict[str, str], words: tuple[str
     numbers = {name: float(count) for name, count in counts.items()}
     if not missing:
         return Finding(id, "green", Said(good, values), Said(why, values), numbers=numbers)
-    light = "red" if len(missing) > 1 else "yellow"
+    light: Light = "red" if len(missing) > 1 else "yellow"
     return Finding(id, light, Said(bad, values), Said(why, values), (), ("add_photos",), numbers)

@@ -78,7 +78,8 @@ def undo(project: Project, what: dict[str, Any]) -> Said:
         boxes = {str(key): None if box is None else parse_box(box) for key, box in what["boxes"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise DatasetError("This step can't be taken back: {cause}.", cause=str(cause)) from cause
-    there = {project.images_dir / key: box for key, box in boxes.items() if (project.images_dir / key).is_file()}
+    own = {project.images_dir / key: box for key, box in boxes.items() if ".." not in Path(key).parts}
+    there = {path: box for path, box in own.items() if path.is_relative_to(project.images_dir) and path.is_file()}
     for path, box in there.items():
         project.set_crop(path, box)
     return Said(UNCROPPED, {"count": len(there)})

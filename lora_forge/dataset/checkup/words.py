@@ -40,9 +40,7 @@ WORDS = {
     "no_face": Words(
         word("Every photo shows a face."),
         word("Photos in which no face was found: {count}"),
-        word(
-            "A photo of the back of a head teaches no likeness. Mark the face if there is one, or leave the photo out."
-        ),
+        word("The back of a head teaches no likeness. Mark the face if there is one, or leave the photo out."),
     ),
     "many_faces": Words(
         word("No photo shows several faces."),
@@ -59,7 +57,7 @@ WORDS = {
     "small_face": Words(
         word("Every face is large enough."),
         word("Photos with a very small face: {count}"),
-        word("At {resolution} px such a face is under {least} px high, too few for the model to see its features."),
+        word("At {resolution} px such a face is under {least_px} px high, too few for the model to see its features."),
     ),
     "cut_face": Words(
         word("No face is cut off."),
@@ -105,7 +103,7 @@ COUNTED = word("{what} {count}")
 OUTFIT_GOOD = word("The clothes vary.")
 OUTFIT_BAD = word("The same clothes in {count} of {total} photos")
 OUTFIT_WHY = word(
-    "Clothes that hardly change become part of the person, and can't be changed by the prompt. Add other outfits, and tag the clothes."
+    "Clothes that hardly change become part of the person, and no prompt changes them. Add other outfits."
 )
 BACKGROUND_GOOD = word("The backgrounds vary.")
 BACKGROUND_BAD = word("The same background in {count} of {total} photos")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ class FaceMemory:
         self._faces = _read(self._path, detector.id)
         self._is_changed = False
 
-    def faces(self, path: Path, image: Image.Image | None = None, content: str | None = None) -> list[Face]:
-        """The faces in the photo at ``path``, the largest first; ``image`` and ``content`` if they are known already.
+    def faces(self, path: Path, image: Callable[[], Image.Image] | None = None, content: str = "") -> list[Face]:
+        """The faces in the photo at ``path``, the largest first; ``image`` reads it and ``content`` names it where
+        that is not the whole file.
 
         Raises:
             UnreadableImageError: it is no picture.
@@ -55,7 +57,7 @@ class FaceMemory:
         content = content or content_of(path)
         with self._lock:
             if content not in self._faces:
-                self._faces[content] = self.detector.detect(image or read_image(path))
+                self._faces[content] = self.detector.detect(image() if image else read_image(path))
                 self._is_changed = True
             return self._faces[content]
 
