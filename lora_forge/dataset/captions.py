@@ -92,8 +92,12 @@ def _try(data: bytes, encoding: str) -> str | None:
 
 def clean_caption(data: bytes) -> str:
     """A caption file's text with plain newlines, without marks, zero bytes and blank ends."""
-    text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
-    return text.replace("\ufeff", "").replace("\0", "").strip()
+    return clean_text(decode_text(data))
+
+
+def clean_text(text: str) -> str:
+    """A caption's text with plain newlines, without marks, zero bytes and blank ends."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "").replace("\0", "").strip()
 
 
 def read_caption(path: Path) -> str:
