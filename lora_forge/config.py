@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_forge.errors import ConfigError
+from lora_forge.i18n import Said, Several, word
 
 SCHEMA_VERSION = 1
 
@@ -133,7 +134,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         problems = [*_range_problems(self), *_cross_problems(self)]
         if problems:
-            raise ConfigError("{problems}", problems="; ".join(problems))
+            raise ConfigError("{problems}", problems=Several(tuple(problems), "; "))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; tuples become lists."""
@@ -163,7 +164,7 @@ def from_dict(values: Mapping[str, Any]) -> TrainConfig:
             version=version,
             known=SCHEMA_VERSION,
         )
-    problems = [f"unknown setting {key!r}{_did_you_mean(key, known)}" for key in values if key not in known]
+    problems = [_unknown(key, known) for key in values if key not in known]
     hints = typing.get_type_hints(TrainConfig)
     clean: dict[str, Any] = {}
     for key, value in values.items():
@@ -171,9 +172,10 @@ def from_dict(values: Mapping[str, Any]) -> TrainConfig:
             try:
                 clean[key] = _coerce(value, hints[key])
             except (TypeError, ValueError):
-                problems.append(f"{key} can't be {value!r}: it wants {_kind(hints[key])}")
+                facts = {"key": key, "value": repr(value), "kind": _kind(hints[key])}
+                problems.append(Said("{key} can't be {value}: it wants {kind}", facts))
     if problems:
-        raise ConfigError("{problems}", problems="; ".join(problems))
+        raise ConfigError("{problems}", problems=Several(tuple(problems), "; "))
     return TrainConfig(**clean)
 
 
@@ -268,45 +270,52 @@ def _coerce_float(value: Any) -> float:
     return number
 
 
-def _kind(hint: Any) -> str:
+def _kind(hint: Any) -> Said:
     origin = typing.get_origin(hint)
     if origin is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+        return Said("one of {choices}", {"choices": Several(typing.get_args(hint))})
     if origin is tuple:
-        return "a list, each " + _kind(typing.get_args(hint)[0])
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return names[hint]
+        return Said("a list, each {kind}", {"kind": _kind(typing.get_args(hint)[0])})
+    names = {bool: word("true or false"), int: word("a whole number"), float: word("a number"), str: word("text")}
+    return Said(names[hint])
 
 
-def _did_you_mean(key: str, known: Mapping[str, object]) -> str:
+def _unknown(key: str, known: Mapping[str, object]) -> Said:
     import difflib
 
     close = difflib.get_close_matches(key, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    if not close:
+        return Said("unknown setting {key!r}", {"key": key})
+    return Said("unknown setting {key!r} (did you mean {close!r}?)", {"key": key, "close": close[0]})
 
 
-def _range_problems(config: TrainConfig) -> list[str]:
+def _range_problems(config: TrainConfig) -> list[Said]:
     problems = []
     for field in dataclasses.fields(config):
         value, least, most = getattr(config, field.name), field.metadata["least"], field.metadata["most"]
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
-            span = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-            problems.append(f"{field.name} is {value:g}, it must be {span}")
+            facts = {"key": field.name, "value": f"{value:g}", "least": f"{least:g}", "most": f"{most:g}"}
+            is_open = most == math.inf
+            problems.append(Said(_TOO_LOW if is_open else "{key} is {value}, it must be {least} to {most}", facts))
     return problems
 
 
-def _cross_problems(config: TrainConfig) -> list[str]:
+def _cross_problems(config: TrainConfig) -> list[Said]:
     problems = []
     if config.min_snr_gamma and config.debiased:
-        problems.append("min_snr_gamma and debiased are two weightings of one loss: choose one")
+        problems.append(Said("min_snr_gamma and debiased are two weightings of one loss: choose one"))
     if config.bucket_min_px > config.bucket_max_px:
-        problems.append(f"bucket_min_px {config.bucket_min_px} is above bucket_max_px {config.bucket_max_px}")
-    if config.bucket_step_px % 8:
-        problems.append(f"bucket_step_px {config.bucket_step_px} must be a multiple of 8, the VAE's factor")
-    if config.resolution_px % 8:
-        problems.append(f"resolution_px {config.resolution_px} must be a multiple of 8, the VAE's factor")
+        edges = {"least": config.bucket_min_px, "most": config.bucket_max_px}
+        problems.append(Said("bucket_min_px {least} is above bucket_max_px {most}", edges))
+    for key in ("bucket_step_px", "resolution_px"):
+        if getattr(config, key) % 8:
+            facts = {"key": key, "value": getattr(config, key)}
+            problems.append(Said("{key} {value} must be a multiple of 8, the VAE's factor", facts))
     if not config.targets and not config.conv_rank:
-        problems.append("nothing would be trained: targets is empty and conv_rank is 0")
+        problems.append(Said("nothing would be trained: targets is empty and conv_rank is 0"))
     if config.learning_rate == 0 and config.te_learning_rate == 0:
-        problems.append("nothing would be trained: learning_rate and te_learning_rate are both 0")
+        problems.append(Said("nothing would be trained: learning_rate and te_learning_rate are both 0"))
     return problems
+
+
+_TOO_LOW = word("{key} is {value}, it must be at least {least}")

@@ -15,7 +15,7 @@ from lora_forge.evaluate.cells import CellStore
 from lora_forge.evaluate.lora_tags import find_lora
 from lora_forge.evaluate.plan import NO_EPOCH, GridPlan, file_stem, parse_range, parse_strengths
 from lora_forge.events import CellDrawn, Emit, Progress, StageDone, StageStarted
-from lora_forge.i18n import word
+from lora_forge.i18n import Said, word
 from lora_forge.ports import Host
 
 __all__ = ["NO_EPOCH", "Grid", "GridPlan", "draw_grid", "parse_range", "parse_strengths"]
@@ -122,7 +122,7 @@ def _epoch_files(plan: GridPlan, lora_dirs: Sequence[Path]) -> dict[int, Path]:
             "The grid needs files that are not there: {missing}. Looked in {places}.",
             "Ask for the epochs that were trained, or check the name and the folder.",
             missing=", ".join(missing),
-            places=", ".join(map(str, lora_dirs)) or "no folder at all",
+            places=", ".join(map(str, lora_dirs)) or Said("no folder at all"),
         )
     return files
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_forge.errors import LoraFileError
+from lora_forge.i18n import Said
 
 _TAG = re.compile(r"<lora:([^>]*)>", re.IGNORECASE)
 
@@ -80,5 +81,5 @@ def find_lora(name: str, lora_dirs: Sequence[Path]) -> Path:
         "Check the name (upper and lower case count) and the folder.",
         name=name,
         wanted=wanted,
-        places=", ".join(str(folder) for folder in lora_dirs) or "no folder at all",
+        places=", ".join(str(folder) for folder in lora_dirs) or Said("no folder at all"),
     )

@@ -63,7 +63,8 @@ class Said:
         return self.text()
 
 
-_BETWEEN = {", ": "、", "; ": "；", ". ": "。", " ": ""}  # how Chinese sets apart what English does with the key
+# How Chinese sets apart what English does with the key.
+_BETWEEN = {", ": "、", "; ": "；", ". ": "。", " ": "", " or ": "、", " and no ": "、"}
 
 
 @dataclass(frozen=True)

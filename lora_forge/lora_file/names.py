@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_forge.errors import LoraFileError
+from lora_forge.i18n import Said, Several
 
 SUFFIX = ".safetensors"
 _LISTED_SUFFIXES = (SUFFIX, ".pt", ".ckpt")  # what hosts list as LoRAs
@@ -52,7 +53,7 @@ def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False
         LoraFileError: with what is wrong, and what to do.
     """
     problem = _problem(name)
-    if problem:
+    if problem is not None:
         raise LoraFileError(
             "{name!r} can't be the name of a LoRA: {problem}.",
             "Use letters, digits, - and _, for example ohwx_v1.",
@@ -68,21 +69,23 @@ def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False
         )
 
 
-def _problem(name: str) -> str:
+def _problem(name: str) -> Said | None:
     strange = sorted({char for char in name if not (char.isalnum() or char in "_-. ")})
     if not name:
-        return "it is empty"
+        return Said("it is empty")
     if strange:
-        return "it holds " + " ".join(char if char.isprintable() else repr(char) for char in strange)
+        shown = " ".join(char if char.isprintable() else repr(char) for char in strange)
+        return Said("it holds {characters}", {"characters": shown})
     if name[0] in " .-" or name[-1] in " .":
-        return "it begins or ends with a space, a dot or a dash"
+        return Said("it begins or ends with a space, a dot or a dash")
     if _DEVICES.fullmatch(name):
-        return "Windows keeps it for a device"
-    if any(place in name for place in _PLACES):
-        return f"it holds {' or '.join(p for p in _PLACES if p in name)}, which the X/Y/Z grid replaces by numbers"
+        return Said("Windows keeps it for a device")
+    places = tuple(place for place in _PLACES if place in name)
+    if places:
+        return Said("it holds {places}, which the X/Y/Z grid replaces by numbers", {"places": Several(places, " or ")})
     if len(name.encode("utf-8")) > _MAX_BYTES:
-        return f"it is longer than {_MAX_BYTES} bytes"
-    return ""
+        return Said("it is longer than {most} bytes", {"most": _MAX_BYTES})
+    return None
 
 
 def _taken(name: str, out_dir: Path) -> Iterator[Path]:

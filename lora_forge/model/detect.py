@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
-from lora_forge.i18n import Said, word
+from lora_forge.i18n import Said, Several, word
 from lora_forge.model import keymap, wrong_files
 from lora_forge.model.configs import Shapes
 from lora_forge.model.prediction import read_prediction
@@ -135,15 +135,16 @@ def _refuse_missing_parts(shapes: Shapes, family: Family, name: str) -> None:
         Family.SD2: (keymap.SD2_TEXT_PREFIXES,),
         Family.SDXL: ((keymap.SDXL_TEXT_PREFIX,), (keymap.SDXL_TEXT2_PREFIX,)),
     }
-    missing = [] if _has(shapes, keymap.VAE_PREFIX + "decoder.") else ["VAE"]
-    missing += ["text encoder" for prefixes in text[family] if not any(_has(shapes, prefix) for prefix in prefixes)]
+    missing = [] if _has(shapes, keymap.VAE_PREFIX + "decoder.") else [Said("VAE")]
+    towers = sum(not any(_has(shapes, prefix) for prefix in prefixes) for prefixes in text[family])
+    missing += [Said(word("text encoder"))] * towers
     if missing:
         raise CheckpointError(
             "{name} holds a UNet of {family}, but no {missing}.",
             "Choose a full checkpoint, with text encoder and VAE baked in.",
             name=name,
             family=family.value.upper(),
-            missing=" and no ".join(missing),
+            missing=Several(tuple(missing), " and no "),
         )
 
 

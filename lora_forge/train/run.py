@@ -114,7 +114,7 @@ def _check_run_dir(run_dir: Path, resume: bool) -> None:
 def _as_configured(model: BorrowedModel, config: TrainConfig) -> BorrowedModel:
     """The same networks under the prediction type and noise schedule that the settings insist on."""
     info, schedule = model.info, model.alphas_cumprod
-    if config.prediction_type not in ("auto", info.prediction_type):
+    if config.prediction_type != "auto" and config.prediction_type != info.prediction_type:
         source = Said(word("the settings"))
         info = dataclasses.replace(info, prediction_type=config.prediction_type, prediction_source=source)
     if config.zero_terminal_snr != "auto" and (config.zero_terminal_snr == "on") != info.zero_terminal_snr:

@@ -17,6 +17,7 @@ from lora_forge.evaluate.recommend import Recommendation, recommend
 from lora_forge.evaluate.scores import CellScore, PictureScore
 from lora_forge.evaluate.xyz import infotext
 from lora_forge.events import Event, GridSaved
+from lora_forge.i18n import Said
 
 Cell = tuple[int, float]
 
@@ -77,7 +78,7 @@ def test_a_large_grid_stays_within_bounds() -> None:
 
 def test_the_recommended_cell_is_framed() -> None:
     grid = grid_of()
-    chosen = Recommendation(2, 0.5, 1.0, "Keep it.")
+    chosen = Recommendation(2, 0.5, 1.0, Said("Keep it."))
     picture = render_grid(grid, recommendation=chosen)
     frame, cell = places(picture, KEEP), places(picture, grid.cells[2, 0.5][0].getpixel((0, 0)))  # type: ignore[arg-type]
     assert frame is not None

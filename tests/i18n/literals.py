@@ -94,15 +94,12 @@ def glued() -> list[str]:
     """Templates of the job's log that are made on the spot, so that no catalogue can know them."""
     names = ("Sentence", "Said", "Warned", "StageDone", "finish")
     every = (arg for tree in modules() for name, call in calls(tree) if name in names for arg in _templates(name, call))
-    return [ast.unparse(arg) for arg in every if isinstance(arg, (ast.JoinedStr, ast.BinOp)) or _is_call(arg)]
+    return [ast.unparse(arg) for arg in every if isinstance(arg, (ast.JoinedStr, ast.BinOp)) or _is_glue(arg)]
 
 
-def _is_call(node: ast.expr) -> bool:
-    """A call that is not ``word("...")``, nor looks a template up by ``get``."""
-    return isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) not in (
-        "word",
-        "get",
-    )
+def _is_glue(node: ast.expr) -> bool:
+    """``"...".format(...)`` or ``"...".join(...)``."""
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("format", "join")
 
 
 def unfilled() -> list[str]:
