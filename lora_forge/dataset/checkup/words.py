@@ -51,7 +51,7 @@ WORDS = {
         word("All faces look like the same person."),
         word("Photos that seem to show somebody else: {count}"),
         word(
-            "A single stranger blurs the likeness of all the others. Least like the rest: {lowest}; usual here: {usual}."
+            "One stranger blurs the likeness of all the others. Least like the rest: {lowest}; usual here: {usual}."
         ),
     ),
     "small_face": Words(

@@ -63,7 +63,7 @@ class InsightDetector:
             ]
         except Exception as cause:
             raise _failed(self.name, cause) from cause
-        return largest_first([face for face in found if face.area > 0])
+        return largest_first([face for face in found if min(face.box[2:]) > 0])
 
     def _face(self, bgr: Any, box: Any, points: Any) -> Face:
         left, top, right, bottom, score = (float(number) for number in box)
