@@ -12,6 +12,15 @@ from tests.browser.conftest import Served
 pytestmark = pytest.mark.slow
 
 
+# beside it is one that takes folders
+FILES = "#lora_forge_upload input[type=file]:not([webkitdirectory])"
+
+
+def go(page: Any, step: str) -> None:
+    """To another step."""
+    page.click(f"#lora_forge_steps_bar [data-step={step}]")
+
+
 def text_field(name: str) -> str:
     """gradio 3 and 4 make a textarea of what is an input in gradio 5."""
     return f"#lora_forge_{name} textarea, #lora_forge_{name} input"
@@ -25,13 +34,14 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     assert page.input_value(text_field("name")) == "anna_v2"
     assert page.input_value(text_field("trigger")) == "anna"
 
-    page.set_input_files("#lora_forge_upload input[type=file]", pictures)
-    page.wait_for_selector("#lora_forge_stock .lf-list", timeout=60_000)
-    stock = page.inner_text("#lora_forge_stock")
-    assert "3 photos added." in stock
-    assert "3 photos, 3 with a caption." in stock
-    assert "broken.png" in page.text_content("#lora_forge_stock")
+    page.set_input_files(FILES, pictures)
+    page.wait_for_selector("#lora_forge_photos .lf-note .lf-list", timeout=60_000)
+    said = page.inner_text("#lora_forge_photos .lf-note")
+    assert "3 photos added." in said
+    assert "broken.png" in said
+    page.wait_for_selector("#lora_forge_stock :text('3 photos, 3 with a caption.')")
 
+    go(page, "train")
     page.click("#lora_forge_kind label:has-text('Toy world')")
     page.wait_for_function("document.querySelector('#lora_forge_resolution input').value === '64'")
     page.fill("#lora_forge_repeats input", "2")
@@ -48,6 +58,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     assert files == ["anna_v2-000001.safetensors", "anna_v2-000002.safetensors"]
 
     # it is the one to test, without a reload
+    go(page, "test")
     page.wait_for_function("document.querySelector('#lora_forge_grid_lora input').value === 'anna_v2'")
     assert page.input_value(text_field("grid_epochs")) == "1-2"
     assert page.input_value(text_field("grid_prompt")) == "anna, <lora:anna_v2-NUM:STRENGTH>"
@@ -56,12 +67,14 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     assert "--epochs 1-2" in page.inner_text("#lora_forge_grid_message pre")
 
     # the name is used now
+    go(page, "train")
     page.click("#lora_forge_start")
     page.wait_for_selector("#lora_forge_said .lf-error:has-text('exists already')")
 
     # another page shows the same
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=60_000)
+    assert page.get_attribute("#lora_forge", "data-step") == "train"
     assert "anna_v2: done." in page.inner_text("#lora_forge_live .lf-log")
     # the project that was used last is chosen, and its next LoRA has a name
     page.wait_for_function("document.querySelector('#lora_forge_name').querySelector('input, textarea').value")
@@ -71,6 +84,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
 
 
 def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
+    go(page, "train")
     page.click("#lora_forge_language label:has-text('简体中文')")
     page.wait_for_selector("#lora_forge_start:has-text('开始炼丹')")
     page.wait_for_selector("#lora_forge_live .lf-live[data-language=zh] .lf-state")
@@ -82,8 +96,10 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
 
 
 def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
+    go(page, "train")
     page.click("#lora_forge_stop")
     page.wait_for_selector("#lora_forge_said .lf-error:has-text('Nothing is running.')")
+    go(page, "test")
     page.click("#lora_forge_grid_command")
     page.wait_for_selector("#lora_forge_grid_message .lf-error:has-text('No LoRA is chosen.')")
 
@@ -93,8 +109,10 @@ def test_it_fits_the_page_in_both_themes(browser: Any, served: Served, theme: st
     for width in (1280, 820):
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(f"{served.address}?__theme={theme}", wait_until="domcontentloaded")
-        page.wait_for_selector("#lora_forge_live .lf-state", timeout=60_000)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+        for step in ("photos", "tags", "test", "train"):
+            go(page, step)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, step
         text, paper = page.evaluate(
             """() => {
                 const root = document.querySelector('#lora_forge .lf-facts dd');

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import browser, pictures  # noqa: F401 - fixtures
+from tests.browser.test_page import FILES, go
 from tests.host.real_program import MARKS, Program
 
 pytestmark = MARKS
@@ -41,7 +42,7 @@ def page(program: Program, browser: Any) -> Iterator[Any]:  # noqa: F811 - the f
     opened.wait_for_selector("#txt2img_generate", timeout=120_000)
     opened.wait_for_timeout(3000)  # the hosts go on building for a moment, and say nothing when they are done
     opened.click("#tabs button:has-text('LoRA Forge')")
-    opened.wait_for_selector("#lora_forge_live .lf-state", timeout=60_000)
+    opened.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
     yield opened
     opened.close()
     assert [error for error in errors if "lora_forge" in error] == []
@@ -60,9 +61,11 @@ def train(page: Any, files: list[str]) -> None:
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.wait_for_function("document.querySelector('#lora_forge_name').querySelector('input, textarea').value")
-    page.set_input_files("#lora_forge_upload input[type=file]", files)
-    page.wait_for_selector("#lora_forge_stock .lf-good", timeout=60_000)
+    page.set_input_files(FILES, files)
+    page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
+    page.wait_for_selector("#lora_forge_stock .lf-good")
     page.wait_for_timeout(1500)  # the proposal for so many photos follows
+    go(page, "train")
     for name, value in (("repeats", "1"), ("epochs", "2"), ("resolution", str(CELL_PX))):
         page.fill(f"#lora_forge_{name} input", value)
     page.click("#lora_forge_more >> text=/More settings|更多设置/")
@@ -92,7 +95,9 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
 
     page.click("#tabs button:has-text('LoRA Forge')")
     page.wait_for_function(f"document.querySelector('#lora_forge_grid_lora input').value === '{NAME}'")
-    page.fill(field("grid_strengths"), "0.5,1")
+    go(page, "test")
+    page.fill(field("grid_strengths"), "1")
+    page.check("#lora_forge_grid_baseline input")
     page.fill("#lora_forge_grid_size input", str(CELL_PX))
     page.fill("#lora_forge_grid_steps input", "1")
     page.wait_for_timeout(1000)
@@ -104,7 +109,10 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
     )
     grids = sorted(program.data.rglob("xyz_grid-*.png"))
     assert len(grids) == 1
-    assert len(cells(grids[0])) == len(set(cells(grids[0]))) == 4
+    drawn_cells = cells(grids[0])
+    assert drawn_cells[0] == drawn_cells[1], "strength 0 is the checkpoint alone, whatever the epoch"
+    assert len(drawn_cells) == 4
+    assert len(set(drawn_cells)) == 3
     assert drawn(program) == before
 
 

@@ -71,5 +71,5 @@ def test_markup_escapes_what_comes_from_files() -> None:
     nasty = '<img src=x onerror="alert(1)">'
     for made in (markup.note(nasty), markup.facts([(nasty, nasty)]), markup.listing(nasty, [(nasty, nasty)])):
         assert "<img" not in made
-    assert "<img" not in markup.live({"a": nasty}, nasty) + markup.code(nasty)
+    assert "<img" not in markup.frame("lf-live", {"a": nasty}, nasty) + markup.code(nasty)
     assert markup.note("") == ""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,13 +67,16 @@ def test_switching_the_language_says_every_text_anew(tab: _Tab) -> None:
     everything = tab._language(values, {})
     assert "程序没有回应" in everything[tab.live]
     assert "底模" in everything[tab.base]
+    assert "素材体检" in everything[tab.wall]
+    assert "自动打标" in everything[tab.tags]
+    assert "打标" in everything[tab.steps_bar]
 
 
 def test_photos_come_in_and_what_is_left_out_is_named(tab: _Tab, folder: Path) -> None:
     values = Values(project="anna_v2", folder=str(folder))
     changes = tab._taken(values, {})
-    assert "4 photos added." in changes[tab.stock]
-    assert "broken.png" in changes[tab.stock]
+    assert "4 photos added." in changes[tab.brought]
+    assert "broken.png" in changes[tab.brought]
     assert "4 photos, 4 with a caption." in changes[tab.stock]
     assert changes[tab.form.name] == "anna_v2"
     assert changes[tab.form.trigger_word] == "anna"
@@ -84,26 +86,15 @@ def test_photos_come_in_and_what_is_left_out_is_named(tab: _Tab, folder: Path) -
     assert "4 photos x 3 repeats: 12 steps an epoch, 24 in all." in shown
 
 
-def test_uploads_are_imported_together_and_their_copies_removed(
-    tab: _Tab, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each uploaded file lies in a folder of its own; a caption still finds its photo."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    sent = []
-    for number, path in enumerate(sorted(folder.iterdir())):
-        place = tmp_path / "gradio" / f"{number}"
-        place.mkdir(parents=True)
-        sent.append(Path(shutil.copy(path, place)))
-    changes = tab._uploaded(Values(project="anna"), {tab.upload: [str(path) for path in sent]})
+def test_photos_that_the_script_brought_are_counted_and_name_the_run(tab: _Tab, folder: Path) -> None:
+    photos.add_folder(tab.desk, "anna_v2", "", str(folder))
+    changes = tab._imported(Values(project="anna_v2"), {})
     assert "4 photos, 4 with a caption." in changes[tab.stock]
-    assert not any(path.exists() for path in sent)
-    assert len(list(folder.iterdir())) == 9
-
-
-def test_a_file_from_elsewhere_is_refused_and_stays(tab: _Tab, folder: Path) -> None:
-    with pytest.raises(DatasetError, match="folders on the server are closed"):
-        tab._uploaded(Values(project="anna"), {tab.upload: [str(folder / "photo-1.png")]})
-    assert (folder / "photo-1.png").exists()
+    assert changes[tab.form.name] == "anna_v2"
+    assert changes[tab.form.trigger_word] == "anna"
+    assert changes[tab.form.repeats] == 40
+    kept = tab._imported(Values(project="anna_v2", name="bea", trigger_word="sks"), {})
+    assert (kept[tab.form.name], kept[tab.form.trigger_word]) == ("bea", "sks")
 
 
 def test_folders_can_be_closed(desk: StandaloneDesk, folder: Path) -> None:
@@ -111,13 +102,6 @@ def test_folders_can_be_closed(desk: StandaloneDesk, folder: Path) -> None:
         tab = _Tab(desk, JobBoard(), Around(reads_folders=lambda: False))
     with pytest.raises(DatasetError, match="closed to this page"):
         tab._taken(Values(project="anna", folder=str(folder)), {})
-
-
-def test_too_much_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_bytes(b"12345")
-    monkeypatch.setattr(photos, "MAX_FILES", 1)
-    with pytest.raises(DatasetError, match=r"2 files of 0\.0 GB are too much at once"):
-        photos.check_limits([tmp_path / "a", tmp_path / "a"])
 
 
 @pytest.mark.parametrize(
