@@ -65,6 +65,28 @@ def propose(size: tuple[int, int], face_boxes: Sequence[Box], target: tuple[int,
     return _cut(size, Bucket(*target), aim).box
 
 
+def around_face(size: tuple[int, int], face: Box, padding: float) -> Box:
+    """A square around a face, ``padding`` times the face's longer side added on every side: (x, y, width, height) in px
+    of a photo of ``size`` (width, height). Moved into the photo; smaller, and no square, where that has no room for it.
+
+    With padding the square moves up to the middle of the head, which is above that of the face.
+    """
+    x, y, width, height = face
+    side = max(1, round(max(width, height) * (1 + 2 * padding)))
+    up = (_UP - _DOWN) / 2 * height * min(1.0, 2 * padding)
+    part = min(side, size[0]), min(side, size[1])
+    left = round(_within(x + width / 2 - part[0] / 2, 0, size[0] - part[0]))
+    top = round(_within(y + height / 2 - up - part[1] / 2, 0, size[1] - part[1]))
+    return left, top, *part
+
+
+def overlap_share(one: Box, other: Box) -> float:
+    """What two boxes have in common of what they cover together, 0 to 1."""
+    width = _overlap(one[0], one[0] + one[2], (other[0], other[0] + other[2]))
+    height = _overlap(one[1], one[1] + one[3], (other[1], other[1] + other[3]))
+    return width * height / (one[2] * one[3] + other[2] * other[3] - width * height)
+
+
 def plan_cut(size: tuple[int, int], buckets: Sequence[Bucket], aim: Aim) -> Cut:
     """The bucket for a photo of ``size`` (width, height), and the part of the photo that fills it."""
     part = _part(size, aim)

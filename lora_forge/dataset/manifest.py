@@ -47,6 +47,11 @@ class PrepareSettings:
             config.bucket_max_px,
         )
 
+    @classmethod
+    def of_resolution(cls, resolution_px: int, use_buckets: bool = True) -> PrepareSettings:
+        """With bucket ends that suit the resolution, half to twice of it, as the presets have them."""
+        return cls(resolution_px, use_buckets, 64, max(64, resolution_px // 2), max(64, resolution_px * 2))
+
     def buckets(self) -> tuple[Bucket, ...]:
         """The sizes photos may take.
 

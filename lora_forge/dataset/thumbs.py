@@ -36,7 +36,7 @@ _KNOWN_LOCK = threading.Lock()
 @dataclass(frozen=True)
 class Look:
     """What is known of a picture's file. ``width``, ``height``: upright, in px; 0 where ``problem`` says why it can't
-    be read. ``sha256``: of its bytes, empty until its small picture was made."""
+    be read. ``sha256``: of its bytes, empty until all of it was read."""
 
     size_bytes: int
     mtime_ns: int
@@ -125,15 +125,6 @@ class Thumbs:
             return self._note(path, Look(look.size_bytes, look.mtime_ns, width, height))
         except UnreadableImageError as cause:
             return self._note(path, Look(look.size_bytes, look.mtime_ns, problem=cause.reason))
-
-    def note_content(self, path: Path, size: tuple[int, int], sha256: str) -> None:
-        """Remember what somebody has found out who read the picture anyway.
-
-        Raises:
-            OSError: it is not there.
-        """
-        stat = path.stat()
-        self._note(path, Look(stat.st_size, stat.st_mtime_ns, *size, sha256))
 
     def measure_behind(self, paths: Iterable[Path]) -> None:
         """:meth:`measure` on a thread of its own, in the given order; what waits already is not asked for twice."""

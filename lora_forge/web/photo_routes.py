@@ -43,6 +43,7 @@ def photo_routes(served: Served) -> Routes:
             "photos/process": chores.process,
             "photos/checkup": chores.checkup,
             "photos/remedy": chores.remedy,
+            "photos/remedy/undo": chores.take_back,
         },
     )
 
@@ -116,8 +117,8 @@ class _PhotoRoutes:
         return Response(content, media_type="image/jpeg", headers=headers)
 
     async def trash(self, request: Request) -> Response:
-        """``{"project", "keys": [...]}``, or ``{"project", "keys": null, "group"}`` for all of a group: to the trash, as
-        one batch, with the faces cut from them."""
+        """``{"project", "keys": [...]}``, or ``{"project", "keys": null, "group"}`` for all of a group: to the trash,
+        with the faces cut from them, as one batch."""
         values = await read_json(request)
         keys, group = field(values, "keys", list, None), field(values, "group", str, "")
         if keys is None and not group:
