@@ -11,9 +11,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from lora_forge.dataset.captions import clean_text
 from lora_forge.dataset.project import Project
@@ -27,6 +27,7 @@ from lora_forge.dataset.tags.texts import same
 
 __all__ = ["Change", "ConflictError", "PhotoTags", "TagBook", "book_of"]
 _FRESH_S = 0.5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,6 @@ class ConflictError(TagError):
         self.change = change
 
 
-@dataclass
-class _Views:
-    """What is counted once a revision."""
-
-    revision: int = -1
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 class TagBook:
     """The tags of one project; any thread may use it."""
 
@@ -81,7 +74,7 @@ class TagBook:
         self._shelf = Shelf(project.root)
         self._journal = Journal(project.root)
         self._looked_s = 0.0
-        self._views = _Views()
+        self._views: dict[str, tuple[int, Any]] = {}
         # Milliseconds since 1970 to begin with: a page that was open before a restart is behind, never ahead.
         self._revision = time.time_ns() // 1_000_000
         self.use(project)
@@ -136,10 +129,16 @@ class TagBook:
 
     def counts(self) -> Counter[str]:
         """How many photos have a tag, by its spelling in :func:`texts.same`."""
+        return self.view("counts", self._count)
+
+    def view(self, name: str, build: Callable[[], T]) -> T:
+        """What ``build`` makes of the captions, kept under ``name`` until one of them changes."""
         with self._lock:
-            if self._views.revision != self._revision:
-                self._views = _Views(self._revision, self._count())
-            return self._views.counts
+            revision, kept = self._views.get(name, (-1, None))
+            if revision != self._revision:
+                kept = build()
+                self._views[name] = (self._revision, kept)
+            return cast(T, kept)
 
     def problems(self) -> list[tuple[str, Label]]:
         """Photos whose captions can't be read or are shared, with a template and its values."""
@@ -237,7 +236,7 @@ class TagBook:
     def _step(self, kind: str, base: int | None, client: str, is_partly: bool) -> Change:
         with self._lock, locking.held(self.root):
             self.refresh()
-            settle(self.root, self._journal, self._shelf)
+            self._settle()
             record = self._journal.last_done if kind == "undo" else self._journal.last_undone
             if record is None:
                 raise TagError("There is nothing to undo." if kind == "undo" else "There is nothing to redo.")
@@ -247,9 +246,14 @@ class TagBook:
                         base, client)  # fmt: skip
             return self._commit(plan, kind, client)
 
+    def _settle(self) -> None:
+        if self._journal.unfinished is not None:
+            self._revision += 1
+            settle(self.root, self._journal, self._shelf, self._revision)
+
     def _chosen(self, keys: Iterable[str] | None, base: int | None, client: str) -> list[CaptionFile]:
         self.refresh()
-        settle(self.root, self._journal, self._shelf)
+        self._settle()
         if keys is None:
             files = list(self._shelf.files.values())
         else:

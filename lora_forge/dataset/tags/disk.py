@@ -2,6 +2,10 @@
 
 An edit's files are first all written under temporary names, which is where a full disk or a read-only folder shows, and
 then renamed. A rename that fails all the same (a program on Windows holds the file) takes back those before it.
+
+For thousands of files that takes too long (a new file and a rename each, 0.2 ms on ext4), so a large edit overwrites
+files in place, a sixth of it. That is safe here as the journal has both texts on the disk by then: a file that a killed
+program left half written is the new text with the old one's end, and is put right by :func:`mend`.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from lora_forge.dataset.tags.errors import TagError
 
 Stamp = tuple[int, int, int, int]
 _TEMPORARY = ".tags.tmp"
-_FEW = 16  # up to so many files we wait for the disk
+_WAITED_FOR = 4  # up to so many files we wait for the disk
+_RENAMED = 64  # above it files are overwritten in place
 _RENAME_TRIES, _RENAME_PAUSE_S = 10, 0.1
 
 
@@ -121,31 +126,77 @@ class HalfWrittenError(TagError):
 
 
 def write(root: Path, writes: Sequence[Write]) -> Mapping[str, Stamp | None]:
-    """Write all of an edit's files or none; returns their new stamps.
+    """Write all of an edit's files or none; returns their new stamps. The journal must have them already.
 
     Raises:
         TagError: one could not be written, or was changed by another program this moment; all are as before.
         HalfWrittenError: and could not be taken back.
     """
-    try:
-        temporaries = _write_temporaries(root, writes)
-    except OSError as cause:
-        raise _refused(cause) from cause
+    in_place = [each for each in writes if len(writes) > _RENAMED and _fits_in_place(each)]
+    known = {each.place for each in in_place}
+    renamed = [each for each in writes if each.place not in known]
+    stamps: dict[str, Stamp | None] = {}
     done: list[Write] = []
     try:
-        for each, temporary in zip(writes, temporaries, strict=True):
+        temporaries = _write_temporaries(root, renamed)
+    except OSError as cause:
+        raise _refused(cause) from cause
+    try:
+        for each in in_place:
+            stamps[each.place] = _overwrite(os.path.join(root, each.place), each, done)
+        for each, temporary in zip(renamed, temporaries, strict=True):
             path = os.path.join(root, each.place)
             if each.stamp is not None and _stamp_now(path) != each.stamp:
-                raise TagError(
-                    "{path} was changed by another program this moment.", "Try again.", path=os.path.basename(path)
-                )
+                raise _changed_now(path)
             _put(path, temporary)
             done.append(each)
     except (OSError, TagError) as cause:
         _remove(temporaries)
         _take_back(root, done)
         raise (_refused(cause) if isinstance(cause, OSError) else cause) from cause
-    return {each.place: _stamp_now(os.path.join(root, each.place)) for each in writes}
+    return {**stamps, **{each.place: _stamp_now(os.path.join(root, each.place)) for each in renamed}}
+
+
+def mend(root: Path, place: str, old: str | None, new: str | None) -> None:
+    """Finish the file at ``place`` where it is the new text with the end of the old one."""
+    if old is None or new is None:
+        return
+    path, before, after = os.path.join(root, place), old.encode("utf-8", "replace"), new.encode("utf-8", "replace")
+    with contextlib.suppress(OSError), open(path, "rb+") as file:
+        if len(before) > len(after) and file.read() == after + before[len(after) :]:
+            file.truncate(len(after))
+
+
+def _fits_in_place(each: Write) -> bool:
+    """Whether the file is there, in UTF-8, so that :func:`mend` would know what is left of it."""
+    if each.before is None or each.after is None or each.stamp is None:
+        return False
+    return each.stamp[1] == len(each.before.encode("utf-8", errors="replace"))
+
+
+def _overwrite(path: str, each: Write, done: list[Write]) -> Stamp:
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    try:
+        stat = os.fstat(descriptor)
+        if each.stamp is not None and stamp_of(stat) != each.stamp:
+            raise _changed_now(path)
+        done.append(each)
+        data = (each.after or "").encode("utf-8", errors="replace")
+        if stat.st_nlink > 1:  # a copy made by hard links would change with it
+            (temporary,) = _write_temporaries(
+                Path(path).parent, [Write(os.path.basename(path), None, each.after, None)]
+            )
+            _put(path, temporary)
+            return stamp_of(os.stat(path))
+        _write_all(descriptor, data)
+        os.ftruncate(descriptor, len(data))
+        return stamp_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _changed_now(path: str) -> TagError:
+    return TagError("{path} was changed by another program this moment.", "Try again.", path=os.path.basename(path))
 
 
 def clear_temporaries(root: Path, places: Sequence[str]) -> None:
@@ -170,7 +221,7 @@ def _write_temporaries(root: Path, writes: Sequence[Write]) -> list[str | None]:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 _write_all(descriptor, each.after.encode("utf-8", errors="replace"))
-                if len(writes) <= _FEW:
+                if len(writes) <= _WAITED_FOR:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -205,8 +256,7 @@ def _take_back(root: Path, done: Sequence[Write]) -> None:
     left: list[str] = []
     for each in backwards:
         try:
-            (temporary,) = _write_temporaries(root, [each])
-            _put(os.path.join(root, each.place), temporary)
+            _restore(root, each)
         except OSError:
             left.append(each.place)
     if left:
@@ -219,6 +269,19 @@ def _take_back(root: Path, done: Sequence[Write]) -> None:
         )
         problem.places = tuple(left)
         raise problem
+
+
+def _restore(root: Path, each: Write) -> None:
+    path = os.path.join(root, each.place)
+    try:
+        (temporary,) = _write_temporaries(root, [each])
+        _put(path, temporary)
+    except OSError:
+        if each.after is None:
+            raise
+        with open(path, "rb+") as file:  # where there is no room for another file there is room for the old text in it
+            file.write(each.after.encode("utf-8", errors="replace"))
+            file.truncate()
 
 
 def _remove(paths: Sequence[str | None]) -> None:

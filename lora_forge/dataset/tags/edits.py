@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lora_forge.dataset.captions import split_tags
 from lora_forge.dataset.tags.operation import Operation, parse_operation
@@ -82,19 +83,24 @@ def _remove(operation: Operation, rest: Tags, context: Context, head: Tags) -> T
 
 
 def _replace(operation: Operation, rest: Tags, context: Context, head: Tags) -> Tags:
-    change = replacer(operation)
+    change = _cached_replacer(operation)
+    news = [(tag,) if is_trigger(tag, context.trigger_word) else change(tag) for tag in rest]
+    if all(new == (tag,) for new, tag in zip(news, rest, strict=True)):
+        return rest
     out: list[str] = []
     seen = {same(tag) for tag in (*head, *rest)}
-    for tag in rest:
-        new = [tag] if is_trigger(tag, context.trigger_word) else split_tags(change(tag))
-        if new == [tag]:
-            out.append(tag)
-            continue
+    for tag, new in zip(rest, news, strict=True):
         for one in new:  # one that is there already is not written twice
-            if same(one) == same(tag) or same(one) not in seen:
+            if one == tag or same(one) == same(tag) or same(one) not in seen:
                 out.append(one)
                 seen.add(same(one))
     return tuple(out)
+
+
+@lru_cache(maxsize=4)
+def _cached_replacer(operation: Operation) -> Callable[[str], Tags]:
+    change = replacer(operation)
+    return lru_cache(maxsize=4096)(lambda tag: tuple(split_tags(change(tag))))
 
 
 def replacer(operation: Operation) -> Callable[[str], str]:

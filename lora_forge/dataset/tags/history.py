@@ -42,16 +42,17 @@ def plan_forth(root: Path, record: Record, shelf: Shelf, is_partly: bool) -> Pla
     return _plan(root, record, record.files, shelf, is_partly)
 
 
-def settle(root: Path, journal: Journal, shelf: Shelf) -> None:
+def settle(root: Path, journal: Journal, shelf: Shelf, revision: int) -> None:
     """Find out how an edit ended that was cut off by a crash: done when any of its files says so, else void."""
     if journal.unfinished is None:
         return
     kind, record = journal.unfinished
-    files = record.files
+    files = record.files if kind != "undo" else {place: (new, old) for place, (old, new) in record.files.items()}
     disk.clear_temporaries(root, [*files])
-    is_back = kind == "undo"
-    reached = [now == (before if is_back else after) != (after if is_back else before)
-               for place, (before, after) in files.items() for now in (_text_now(root, place, shelf)[0],)]  # fmt: skip
+    for place, (old, new) in files.items():
+        disk.mend(root, place, old, new)
+    shelf.refresh(revision)
+    reached = (new == _text_now(root, place, shelf)[0] != old for place, (old, new) in files.items())
     journal.finish(int(record.plain["id"]), is_done=any(reached))
 
 

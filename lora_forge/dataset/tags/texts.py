@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lora_forge.dataset.captions import first_line, split_tags
 
@@ -65,15 +66,18 @@ def _joint(caption: Caption) -> str:
 def _is_prose(line: str, tags: tuple[str, ...]) -> bool:
     if _NEXT_SENTENCE.search(line):
         return True
-    for tag in tags:
-        words, is_ended = len(tag.split()), bool(_ENDS.search(tag))
-        if words >= _SENTENCE_WORDS or (is_ended and words >= 4):
-            return True
-        if _CJK.search(tag) and (len(tag) >= _CJK_SENTENCE or (is_ended and len(tag) >= 3)):
-            return True
-    return False
+    return any(map(_is_sentence, tags))
 
 
+@lru_cache(maxsize=65536)
+def _is_sentence(tag: str) -> bool:
+    words, is_ended = len(tag.split()), bool(_ENDS.search(tag))
+    if words >= _SENTENCE_WORDS or (is_ended and words >= 4):
+        return True
+    return bool(_CJK.search(tag)) and (len(tag) >= _CJK_SENTENCE or (is_ended and len(tag) >= 3))
+
+
+@lru_cache(maxsize=65536)
 def same(tag: str) -> str:
     """What two spellings of one tag have in common: case, underscores and spaces do not tell tags apart."""
     return " ".join(tag.replace("_", " ").split()).casefold() or tag.casefold()
@@ -81,7 +85,7 @@ def same(tag: str) -> str:
 
 def lock_of(tags: Sequence[str], trigger_word: str) -> int:
     """How many tags at the front are locked: 1 where the trigger word, or a tag that begins with it, is first."""
-    word = " ".join(trigger_word.split()).casefold()
+    word = _folded(trigger_word)
     if not word or not tags:
         return 0
     first = tags[0].casefold()
@@ -90,5 +94,10 @@ def lock_of(tags: Sequence[str], trigger_word: str) -> int:
 
 def is_trigger(tag: str, trigger_word: str) -> bool:
     """Whether a tag is the trigger word itself."""
-    word = " ".join(trigger_word.split()).casefold()
+    word = _folded(trigger_word)
     return bool(word) and tag.casefold() == word
+
+
+@lru_cache(maxsize=64)
+def _folded(trigger_word: str) -> str:
+    return " ".join(trigger_word.split()).casefold()

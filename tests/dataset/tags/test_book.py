@@ -451,3 +451,83 @@ def test_whole_captions_and_another_file_are_one_step(make: Make) -> None:
         "photos/b.jpg": ("ohwx", "park"),
         "photos/c.webp": (),
     }
+
+
+MANY = {f"photos/{number:03d}.png": f"ohwx, tag {number}, long hair\n" for number in range(100)}
+
+
+def test_a_large_edit_in_place_gives_the_same_files(make: Make) -> None:
+    project = make({**MANY, "photos/gbk.png": "粉色衬衫".encode("gbk"), "photos/none.png": None})
+    folder = project.images_dir / "photos"
+    os.link(folder / "000.txt", project.root / "backup.txt")
+    inode = (folder / "001.txt").stat().st_ino
+    book = TagBook(project)
+    book.apply({"kind": "remove", "tags": ["long hair"]})
+    book.apply(ADD)
+    assert text(project, "007.txt") == "ohwx, tag 7, hat\n"
+    assert (text(project, "gbk.txt"), text(project, "none.txt")) == ("粉色衬衫, hat\n", "hat\n")
+    assert (project.root / "backup.txt").read_text() == MANY["photos/000.png"]  # a hard-linked copy is not ours
+    assert (folder / "001.txt").stat().st_ino == inode
+    book.undo()
+    book.undo()
+    assert {key: text(project, key[7:10] + ".txt") for key in MANY} == MANY
+    assert tags(TagBook(project)) == tags(book)
+
+
+def test_a_file_cut_off_between_writing_and_shortening_is_mended(make: Make) -> None:
+    project = make(MANY)
+    TagBook(project).apply({"kind": "remove", "tags": ["long hair"]})
+    journal = project.root / "tags" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    for key, old in MANY.items():
+        place = (project.images_dir / key).with_suffix(".txt")
+        number = int(key[7:10])
+        new = f"ohwx, tag {number}\n"
+        torn = new + old[len(new) :]
+        place.write_text(new if number < 50 else torn if number == 50 else old, encoding="utf-8")
+    book = TagBook(project)
+    book.undo()
+    assert {key: text(project, key[7:10] + ".txt") for key in MANY} == MANY
+
+
+def test_a_large_edit_that_fails_halfway_is_taken_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full from the 61st file on: a real quota can't be set up here, so the write call says so."""
+    from lora_forge.dataset.tags import disk
+
+    project = make(MANY)
+    book = TagBook(project)
+    calls = []
+    real = disk._write_all
+
+    def full(descriptor: int, data: bytes) -> None:
+        calls.append(data)
+        if len(calls) == 61:
+            os.write(descriptor, data[:5])
+            raise OSError(28, "No space left on device")
+        real(descriptor, data)
+
+    monkeypatch.setattr(disk, "_write_all", full)
+    with pytest.raises(TagError, match=r"No space left on device\. Nothing was changed"):
+        book.apply(ADD)
+    assert {key: text(project, key[7:10] + ".txt") for key in MANY} == MANY
+    assert book.changes(0).undo == ("", {})
+    book.apply(ADD)
+    assert text(project, "099.txt") == "ohwx, tag 99, long hair, hat\n"
+
+
+def test_a_program_that_writes_this_moment_wins(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make(MANY)
+    book = TagBook(project)
+    place = project.images_dir / "photos" / "060.txt"
+    begin = book._journal.begin
+
+    def late(*values: object) -> int:
+        place.write_text("theirs", encoding="utf-8")
+        return begin(*values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(book._journal, "begin", late)
+    with pytest.raises(TagError, match=r"060\.txt was changed by another program"):
+        book.apply(ADD)
+    shown = tags(book)
+    assert shown["photos/060.png"] == ("theirs",)
+    assert all("hat" not in found for found in shown.values())
