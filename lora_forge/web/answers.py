@@ -10,9 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lora_forge.errors import LoraForgeError
+from lora_forge.events import kept
+from lora_forge.i18n import Said, word
+from lora_forge.jobs.failures import JobError
 
 MOST_JSON_BYTES = 1 << 20
-_KINDS = {str: "text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list"}
+_KINDS = {
+    str: Said(word("text")),
+    int: Said(word("a whole number")),
+    bool: Said(word("true or false")),
+    dict: Said(word("an object")),
+    list: Said(word("a list")),
+}
 
 
 class RefusedError(LoraForgeError):
@@ -23,14 +32,18 @@ class RefusedError(LoraForgeError):
         self.status = status
 
 
-def refusal(problem: LoraForgeError) -> Response:
-    """``{"error": {"what", "remedy"}}``."""
-    status = problem.status if isinstance(problem, RefusedError) else 400
-    error = {
-        "what": problem.what.format(**problem.values),
-        "remedy": problem.remedy.format(**problem.values) if problem.remedy else "",
-    }
+def refusal(problem: LoraForgeError, language: str = "en") -> Response:
+    """``{"error": {"what", "remedy"}}`` in ``language``; 409 for what can't be while a job is at work."""
+    status = problem.status if isinstance(problem, RefusedError) else 409 if isinstance(problem, JobError) else 400
+    values = {name: kept(value) for name, value in problem.values.items()}
+    error = {"what": Said(problem.what, values).text(language), "remedy": Said(problem.remedy, values).text(language)}
     return answer({"error": error}, status)
+
+
+def language_of(request: Request) -> str:
+    """``language`` of the request's JSON, where that was read, or of its query; English where nothing is said."""
+    said = getattr(request.state, "language", None) or request.query_params.get("language")
+    return said if isinstance(said, str) else "en"
 
 
 def answer(values: Any, status: int = 200) -> Response:
@@ -58,6 +71,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise RefusedError(400, "That is no JSON: {cause}.", cause=cause) from cause
     if not isinstance(values, dict):
         raise RefusedError(400, "This wants a JSON object.")
+    request.state.language = values.get("language")
     return values
 
 

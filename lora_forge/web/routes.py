@@ -16,15 +16,16 @@ from starlette.routing import Route
 from lora_forge.dataset.images import IMAGE_SUFFIXES, UnreadableImageError, read_image
 from lora_forge.errors import LoraForgeError
 from lora_forge.events import Command
-from lora_forge.jobs import JobBoard, JobError, chores
+from lora_forge.jobs import JobBoard, chores
 from lora_forge.ports import Desk
-from lora_forge.web.answers import RefusedError, answer, field, read_json, refusal
+from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json, refusal
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
 from lora_forge.web.photo_routes import photo_routes
 from lora_forge.web.places import confined
 from lora_forge.web.protection import Refusal
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
 from lora_forge.web.tag_routes import tag_routes
+from lora_forge.web.tagger_routes import tagger_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
 from lora_forge.work import RunRequest, gather, plan, project_dir, projects, run
 from lora_forge.work.gathering import uploads_dir
@@ -55,7 +56,12 @@ def mount(
     """
     served = Served(desk, board, side_board or chores())
     guard = _Guard(opens_to or login_of(app, api_auth))
-    parts = (_run_routes(served, allows_paths, limits or UploadLimits()), photo_routes(served), tag_routes(served))
+    parts = (
+        _run_routes(served, allows_paths, limits or UploadLimits()),
+        photo_routes(served),
+        tag_routes(served),
+        tagger_routes(served, allows_paths=allows_paths),
+    )
     others = [route for route in app.router.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     app.router.routes[:] = [
         Refusal(desk.data_root()),
@@ -83,10 +89,8 @@ class _Guard:
             try:
                 self._check(request)
                 return await handler(request)
-            except JobError as problem:
-                return answer({"error": {"what": problem.what.format(**problem.values), "remedy": problem.remedy}}, 409)
             except LoraForgeError as problem:
-                return refusal(problem)
+                return refusal(problem, language_of(request))
 
         return endpoint
 
@@ -198,7 +202,8 @@ class _RunRoutes:
         if batch:
             await in_pool(self._uploads.drop, batch)
         counts = {"imported": len(report.imported), "present": len(report.present)}
-        return answer({**counts, "skipped": [{"name": one.name, "reason": str(one.reason)} for one in report.skipped]})
+        reasons = [{"name": one.name, "reason": one.reason.text(language_of(request))} for one in report.skipped]
+        return answer({**counts, "skipped": reasons})
 
 
 def _small(path: Path, side_px: int) -> bytes:

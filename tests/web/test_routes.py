@@ -15,6 +15,7 @@ from PIL import Image
 
 from lora_forge import web
 from lora_forge.dataset.project import Project
+from lora_forge.i18n import say
 from tests.train import tiny
 from tests.web.conftest import Served
 from tests.work.conftest import SMALL
@@ -119,6 +120,21 @@ def test_a_start_that_is_wrong_is_refused_in_one_sentence(
 )  # fmt: skip
 def test_commands_that_are_wrong_are_refused(open_server: Served, body: str, status: int) -> None:
     assert open_server.post("/lora_forge/command", body, content_type="application/json").status == status
+
+
+def test_a_refusal_and_what_was_left_out_come_in_the_language_of_the_request(open_server: Served) -> None:
+    got = open_server.post("/lora_forge/import", {"project": "anna", "language": "zh"})
+    assert (got.status, got.json["error"]["what"]) == (400, say("There is nothing to import.", "zh"))
+    got = open_server.post("/lora_forge/command?language=zh", {"command": "stop"})
+    assert got.status == 409
+    assert got.json["error"] == {"what": "没有正在进行的训练。", "remedy": say("Start a run first.", "zh")}
+    got = open_server.post("/lora_forge/import", {"project": 5, "language": "zh"})
+    assert got.json["error"]["what"] == say("{name} must be {kind}.", "zh", name="project", kind="文字")
+    batch = send(open_server, "a%7Bb%7D.jpg", b"<!doctype html>").json["batch"]
+    got = open_server.post("/lora_forge/import", {"project": "anna", "batch": batch, "language": "zh"})
+    assert got.json["skipped"] == [
+        {"name": "a{b}.jpg", "reason": "它是网页，不是这里能读的图片。请另存为 JPEG 或 PNG。"}
+    ]
 
 
 def test_uploads_become_a_project(open_server: Served) -> None:
