@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_forge import __version__
+from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.settings_help import settings_help
 from lora_forge.presets import KINDS
 
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_import(commands)
     _add_prepare(commands)
+    add_tagger_commands(commands, _add)
     _add_train(commands)
     _add_grid(commands)
     _add_ui(commands)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from lora_forge.dataset.taggers.interrogators import Interrogator
+
 DATA_FOLDER = "lora_forge"
 _PROOF = {"prompt": "a photo of a red house", "seed": 1, "subseed": 1, "steps": 2, "width": 64, "height": 64}
 _STATE_NAMES = ("job_count", "job_no", "sampling_step", "sampling_steps", "textinfo", "current_image")
@@ -242,6 +244,12 @@ class WebUIHost(ABC):
         from modules.paths_internal import models_path
 
         return helper_model_dirs(self.data_root() / "models", Path(models_path).resolve())
+
+    def interrogators(self) -> Sequence[Interrogator]:
+        """What the host itself can say of a photo, by its own models and under its own lock."""
+        from lora_forge.host.interrogators import interrogators_of
+
+        return interrogators_of(self._turn)
 
     def loaded(self) -> str:
         """Title of the checkpoint the host's settings name; empty when there is none."""

@@ -51,7 +51,7 @@ class BlipCaptioner:
             ) from cause
         try:
             processor = BlipProcessor.from_pretrained(str(self.folder), local_files_only=True)
-            model = BlipForConditionalGeneration.from_pretrained(str(self.folder), local_files_only=True)
+            model: Any = BlipForConditionalGeneration.from_pretrained(str(self.folder), local_files_only=True)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as cause:
             raise TrainingError(
                 "{folder} can't be loaded as a BLIP model: {cause}.",
@@ -64,7 +64,7 @@ class BlipCaptioner:
 
 def find_captioners(roots: Sequence[Path]) -> list[BlipCaptioner]:
     """BLIP models in ``roots`` and one level below."""
-    found = {}
+    found: dict[str, BlipCaptioner] = {}
     for root in roots:
         for folder in (root, *_folders(root)):
             if _is_blip(folder):
@@ -76,7 +76,7 @@ def _is_blip(folder: Path) -> bool:
     if not any((folder / name).is_file() for name in _WEIGHTS):
         return False
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == "blip"
+        return bool(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == "blip")
     except (OSError, ValueError, AttributeError):
         return False
 
