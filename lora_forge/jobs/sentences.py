@@ -15,6 +15,8 @@ WAIT_STAGE = "wait"
 _STAGES = {
     "import": word("Importing {total} photos."),
     "prepare": word("Preparing {total} photos."),
+    "faces": word("Looking for faces in {total} photos."),
+    "face_set": word("Cutting the faces of {total} photos."),
     WAIT_STAGE: word("Waiting until the checkpoint is free: pictures that are being made come first."),
     "encode": word("Encoding {total} {unit}."),
     "train": word("Training: {total} steps."),

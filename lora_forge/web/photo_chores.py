@@ -19,11 +19,13 @@ from lora_forge.dataset.project import Project
 from lora_forge.dataset.project_file import CROP_MODES
 from lora_forge.errors import DatasetError
 from lora_forge.events import CommandBox, Emit, Warned
+from lora_forge.i18n import Said, word
 from lora_forge.presets import KINDS
 from lora_forge.web.answers import RefusedError, answer, field, read_json
 from lora_forge.web.serving import Served, in_pool
 
 _RESOLUTIONS = range(64, 4097)
+_PREPARE, _CHECKUP = word("Prepare"), word("Check-up")
 
 
 class PhotoChores:
@@ -45,7 +47,7 @@ class PhotoChores:
             finder = _finder(project, dirs, kind, emit) if needs_faces else None
             return process(project, wanted, finder, emit, commands)
 
-        self._served.chores.start(project.root.name, work)
+        self._served.chores.start(Said(_PREPARE), work)
         return answer(self._served.chores.snapshot())
 
     async def prepared(self, request: Request) -> Response:
@@ -63,7 +65,7 @@ class PhotoChores:
             report = checkup.run(project, kind, resolution_px, emit, commands, models_dirs=dirs)
             return "stopped" if report is None else "done"
 
-        self._served.chores.start(project.root.name, work)
+        self._served.chores.start(Said(_CHECKUP), work)
         return answer(self._served.chores.snapshot())
 
     async def last_checkup(self, request: Request) -> Response:
@@ -112,10 +114,10 @@ def _settings(values: dict[str, Any]) -> ProcessSettings:
     if crop not in CROP_MODES:
         raise RefusedError(400, "There is no crop mode {mode!r}.", "Say one of {known}.", mode=crop, known=CROP_MODES)
     if not isinstance(padding, (int, float)) or isinstance(padding, bool) or not 0 <= padding <= 2:
-        raise RefusedError(400, "{name} must be {kind}.", name="face_padding", kind="a number from 0 to 2")
+        raise RefusedError(400, "{name} must be {kind}.", name="face_padding", kind=Said("a number from 0 to 2"))
     repeats = field(values, "face_repeats", int, None)
     if repeats is not None and repeats < 1:
-        raise RefusedError(400, "{name} must be {kind}.", name="face_repeats", kind="a number above 0")
+        raise RefusedError(400, "{name} must be {kind}.", name="face_repeats", kind=Said("a number above 0"))
     size = PrepareSettings.of_resolution(_resolution(values), field(values, "use_buckets", bool, True))
     return ProcessSettings(size, crop, field(values, "faces", bool, False), float(padding), repeats)
 
@@ -123,7 +125,7 @@ def _settings(values: dict[str, Any]) -> ProcessSettings:
 def _resolution(values: dict[str, Any]) -> int:
     resolution_px = int(field(values, "resolution_px", int))
     if resolution_px not in _RESOLUTIONS:
-        raise RefusedError(400, "{name} must be {kind}.", name="resolution_px", kind="a number from 64 to 4096")
+        raise RefusedError(400, "{name} must be {kind}.", name="resolution_px", kind=Said("a number from 64 to 4096"))
     return resolution_px
 
 

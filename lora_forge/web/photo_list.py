@@ -13,7 +13,7 @@ from lora_forge.dataset.images import IMAGE_SUFFIXES
 from lora_forge.dataset.naming import printable
 from lora_forge.dataset.project import Photo, Project
 from lora_forge.dataset.thumbs import Look, Thumbs, thumbs_of
-from lora_forge.i18n import say, word
+from lora_forge.i18n import Said, say, word
 from lora_forge.web.answers import RefusedError
 from lora_forge.web.places import confined
 
@@ -80,7 +80,7 @@ def photo_paths(project: Project, keys: Iterable[Any]) -> list[Path]:
     """
     keys = list(keys)
     if not all(isinstance(key, str) for key in keys):
-        raise RefusedError(400, "{name} must be {kind}.", name="keys", kind="a list of names")
+        raise RefusedError(400, "{name} must be {kind}.", name="keys", kind=Said("a list of names"))
     return [photo_path(project, key) for key in keys]
 
 

@@ -15,6 +15,7 @@ from lora_forge.dataset.images import UnreadableImageError
 from lora_forge.dataset.project import Box, Project
 from lora_forge.dataset.project_file import Group
 from lora_forge.dataset.thumbs import thumbs_of
+from lora_forge.i18n import Said
 from lora_forge.web import photo_chores
 from lora_forge.web.answers import RefusedError, answer, field, read_json
 from lora_forge.web.photo_list import listing, photo_path, photo_paths, trash_entry
@@ -63,7 +64,7 @@ def _box(plain: list[Any], size: tuple[int, int]) -> Box:
     """
     numbers = [number for number in plain if isinstance(number, (int, float)) and abs(number) <= _MOST_PX]
     if len(numbers) != 4 or len(plain) != 4:
-        raise RefusedError(400, "{name} must be {kind}.", name="box", kind="four numbers: x, y, width, height")
+        raise RefusedError(400, "{name} must be {kind}.", name="box", kind=Said("four numbers: x, y, width, height"))
     x, y, width, height = numbers
     left, top = max(0, round(x)), max(0, round(y))
     right, bottom = min(size[0], round(x + width)), min(size[1], round(y + height))
@@ -140,7 +141,7 @@ class _PhotoRoutes:
         values = await read_json(request)
         numbers = field(values, "numbers", list, None)
         if numbers is not None and not all(type(number) is int for number in numbers):
-            raise RefusedError(400, "{name} must be {kind}.", name="numbers", kind="a list of numbers")
+            raise RefusedError(400, "{name} must be {kind}.", name="numbers", kind=Said("a list of numbers"))
 
         def work() -> dict[str, Any]:
             project = self._project(values)
