@@ -23,6 +23,8 @@
       else made.setAttribute(name, value);
     }
     made.append(...children.filter((child) => child !== null && child !== undefined));
+    // The hosts style bare fields each in their own way.
+    if (/^(input|select|textarea)$/.test(tag)) made.classList.add(/^(checkbox|radio)$/.test(made.type) ? "lf-check" : "lf-input");
     return made;
   }
 

@@ -411,11 +411,22 @@
     if (finding.light !== "green" && finding.photos.length) {
       row.append(button(say("show_photos", { count: finding.photos.length }), () => show(finding.photos)));
     }
-    for (const remedy of finding.light === "green" ? [] : finding.remedies) {
-      row.append(button(remedy.label, () => cure(finding, remedy)));
-    }
+    for (const remedy of finding.light === "green" ? [] : finding.remedies) row.append(remedyOf(finding, remedy));
     row.append(part("p", {}, finding.why));
     return row;
+  }
+
+  // Some remedies are done by the program, some by hand, some are advice.
+  function remedyOf(finding, remedy) {
+    const byHand = {
+      mark_face: () => {
+        show(finding.photos);
+        openViewer(finding.photos[0], "face");
+      },
+      lower_resolution: () => setField("#lora_forge_resolution input", finding.numbers.fitting_px),
+      add_photos: () => ui.drop.scrollIntoView({ block: "center" }),
+    };
+    return button(remedy.label, byHand[remedy.id] || (() => cure(finding, remedy)));
   }
 
   function show(keys) {
@@ -434,9 +445,17 @@
       const body = { project: project(), finding: finding.id, remedy: remedy.id, keys: null };
       const answer = await post("photos/remedy", body);
       tell(ui.line, answer.did, "good");
-      if (answer.undo && answer.undo.trash) ui.line.append(" ", button(say("restore_these"), () => restore(answer.undo.trash)));
-      if (answer.resolution_px) setField("#lora_forge_resolution input", answer.resolution_px);
+      if (answer.undo) ui.line.append(" ", button(say("take_back"), () => takeBack(answer.undo)));
       only = null;
+      await refresh();
+      changed();
+    });
+  }
+
+  async function takeBack(undo) {
+    await guarded(ui.line, async () => {
+      const answer = await post("photos/remedy/undo", { project: project(), undo });
+      tell(ui.line, answer.did, "good");
       await refresh();
       changed();
     });
@@ -523,7 +542,7 @@
     return dialog;
   }
 
-  function openViewer(key) {
+  function openViewer(key, mode) {
     const photo = byKey.get(key);
     if (!photo || photo.problem) return;
     const dialog = openDialog(photo.key);
@@ -568,6 +587,7 @@
       part("p.lf-quiet", {}, say("viewer_hint"))
     );
     editor.onEdit = () => ($('[data-role="keep"]', dialog).hidden = false);
+    if (mode) editor.edit(mode);
     dialog.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") neighbour(-1);
       else if (event.key === "ArrowRight") neighbour(1);

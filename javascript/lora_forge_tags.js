@@ -913,9 +913,10 @@
       part("b", {}, one.name),
       part("small", {}, ` ${one.source} · ${one.licence}`),
       part("p", {}, one.sentence || ""),
+      one.terms && !isThere ? part("p.lf-terms", {}, one.terms, " ", one.licence_url ? part("a", { href: one.licence_url, target: "_blank", rel: "noreferrer" }, one.licence) : null) : null,
       isThere
         ? null
-        : part("div.lf-tools", {}, one.needs_acceptance ? part("label", {}, accept, part("span", {}, say("accept"))) : null, start, path, button(say("have_file"), use))
+        : part("div.lf-tools", {}, one.needs_licence ? part("label", {}, accept, part("span", {}, say("accept"))) : null, start, path, button(say("have_file"), use))
     );
   }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lora_forge import events
 from lora_forge.events import Command, CommandBox, Emit, Event
-from lora_forge.i18n import Several
+from lora_forge.i18n import Said, Several, told
 from lora_forge.jobs.failures import JobError, explain, lost
 from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, sentence_of
 
@@ -27,7 +27,7 @@ class _Job:
     """``state``: idle, waiting (for the host), running, stopping, done, stopped or failed."""
 
     number: int = 0
-    title: str = ""
+    title: str | Said = ""
     state: str = "idle"
     stage: str = ""
     step: int = 0
@@ -60,7 +60,7 @@ class JobBoard:
         self._log: deque[tuple[int, Sentence]] = deque(maxlen=MOST_SENTENCES)
         self._spoken = 0
 
-    def start(self, title: str, work: Work) -> None:
+    def start(self, title: str | Said, work: Work) -> None:
         """Run ``work(emit, commands)`` on a daemon thread; it gives ``done`` or ``stopped``.
 
         Whatever it raises, a thrown SystemExit and full memory included, ends in the state ``failed`` with a sentence.
@@ -136,7 +136,7 @@ class JobBoard:
             return {
                 "job": job.number,
                 "state": job.state,
-                "title": job.title,
+                "title": told(job.title, language),
                 "stage": job.stage,
                 "step": job.step,
                 "total": job.total,

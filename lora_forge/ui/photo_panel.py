@@ -35,6 +35,7 @@ WORDS = {
     "restore": word("Undo the last deletion"),
     "restore_hint": word("Nothing is ever deleted: what was moved to the trash comes back with its caption."),
     "restore_these": word("Bring back"),
+    "take_back": word("Undo"),
     "restore_one": word("Bring back"),
     "restore_all": word("Bring all back"),
     "restored": word("{count} photos are back."),
