@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lora_forge.dataset.taggers import MODES, PickOptions, RunOptions
 from lora_forge.downloads import Item, LicenceError, Shelf, item_of
 from lora_forge.i18n import Said, say, told, word
-from lora_forge.web.answers import RefusedError, answer, field, read_json
+from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json
 from lora_forge.web.serving import Routes, Served, in_pool
 from lora_forge.work.tagging import Offer, room_of, shelf_in, tag, would_be
 
@@ -42,7 +42,7 @@ class _TaggerRoutes:
 
     async def taggers(self, request: Request) -> Response:
         """``?language=zh``: everything on offer, there or not."""
-        language = request.query_params.get("language", "en")
+        language = language_of(request)
         offers = await in_pool(lambda: room_of(self._served.desk).offers())
         return answer({"taggers": [_offer(offer, language) for offer in offers], "modes": list(MODES)})
 
@@ -68,7 +68,7 @@ class _TaggerRoutes:
 
     async def downloads(self, request: Request) -> Response:
         """``?language=zh``: every item with its state, and the mirrors."""
-        language, shelf = request.query_params.get("language", "en"), self._shelf()
+        language, shelf = language_of(request), self._shelf()
         lines = await in_pool(lambda: [_line(shelf, item, language) for item in shelf.items])
         mirrors = shelf.mirrors.all()
         return answer({"downloads": lines, "mirror": mirrors["hub"], "mirrors": mirrors})
@@ -96,7 +96,7 @@ class _TaggerRoutes:
         shelf, path = self._shelf(), Path(field(values, "path", str).strip().strip('"')).expanduser()
         item = item_of(field(values, "id", str), shelf.items)
         await in_pool(shelf.take, item.id, path)
-        return answer(_line(shelf, item, field(values, "language", str, "en")))
+        return answer(_line(shelf, item, language_of(request)))
 
     async def mirror(self, request: Request) -> Response:
         """``{"url", "which": "hub"|"releases"}``; an empty address is the original."""
