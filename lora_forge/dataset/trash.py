@@ -186,7 +186,8 @@ def _stems(folder: Path) -> Counter[str]:
 
 def _has_picture(place: Path) -> bool:
     """Whether a picture beside ``place`` has its stem; names that can't have it are told apart quickly."""
-    near = [name for name in os.listdir(place.parent) if name.startswith(place.stem + ".")]
+    start = place.stem + "."
+    near = [name for name in os.listdir(place.parent) if name.startswith(start)]
     return any(Path(name).stem == place.stem and Path(name).suffix.lower() in IMAGE_SUFFIXES for name in near)
 
 
