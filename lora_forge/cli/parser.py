@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_forge import __version__
+from lora_forge.cli.parser_checkup import add_checkup
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.settings_help import settings_help
 from lora_forge.presets import KINDS

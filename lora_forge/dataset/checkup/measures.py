@@ -22,7 +22,7 @@ VERSION = 1
 class Measures:
     """``width``, ``height`` in px. ``hash``, ``mirrored``: 64 bits. ``letters`` None: can't be told here.
 
-    ``tiles``: sharpness of the whole. ``border``: colours around the subject, hex.
+    ``tiles``: sharpness of the whole. ``thumb``: 8 x 8 colours, hex. ``border``: colours around the subject, hex.
     """
 
     width: int
@@ -32,6 +32,7 @@ class Measures:
     tiles: float
     colours: float
     letters: int | None
+    thumb: str
     border: str
 
     @property
@@ -65,6 +66,7 @@ def measure(image: Image.Image) -> Measures:
         round(tile_sharpness(np.asarray(small.convert("L"), dtype=np.float64)), 3),
         round(colourfulness(small), 3),
         letters_in_lines(image),
+        region_colours(small, (0, 0, *small.size)),
         border_colours(small),
     )
 

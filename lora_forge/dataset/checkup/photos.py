@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lora_forge.dataset.checkup.colours import SIDE
 from lora_forge.dataset.checkup.finding import Finding
 from lora_forge.dataset.checkup.judging import Subject, named, unjudged
 from lora_forge.dataset.checkup.seen import Seen
@@ -12,6 +13,7 @@ from lora_forge.dataset.checkup.thresholds import (
     ASPECT_MOST,
     COLOURS_LEAST,
     DUPLICATE_BITS,
+    DUPLICATE_COLOURS,
     ENLARGED_FAR,
     ENLARGED_FROM,
     FACE_SHARPNESS_LEAST,
@@ -99,8 +101,7 @@ def _alike(photos: tuple[Seen, ...]) -> list[list[int]]:
     """Groups of photos whose hashes, or mirrored hashes, differ in few bits; each photo in one."""
     if len(photos) < 2:
         return []
-    plain, mirrored = (_signs(values) for values in _hashes(photos))
-    near = (64 - np.maximum(plain @ plain.T, plain @ mirrored.T)) / 2 <= DUPLICATE_BITS
+    near = _near(photos, is_mirrored=False) | _near(photos, is_mirrored=True)
     left = set(range(len(photos)))
     groups = []
     while left:
@@ -116,8 +117,22 @@ def _alike(photos: tuple[Seen, ...]) -> list[list[int]]:
     return groups
 
 
-def _hashes(photos: tuple[Seen, ...]) -> tuple[list[int], list[int]]:
-    return [seen.measures.hash for seen in photos], [seen.measures.mirrored for seen in photos]
+def _near(photos: tuple[Seen, ...], is_mirrored: bool) -> npt.NDArray[np.bool_]:
+    """(N, N): whether one is like the other, or like its mirror image."""
+    signs = _signs([seen.measures.hash for seen in photos])
+    others = _signs([seen.measures.mirrored for seen in photos]) if is_mirrored else signs
+    thumbs = np.stack([thumb_of(seen) for seen in photos])
+    turned = thumbs[:, :, ::-1] if is_mirrored else thumbs
+    bits = (64 - signs @ others.T) / 2
+    colours = thumbs.reshape(len(photos), -1) @ turned.reshape(len(photos), -1).T
+    return np.asarray((bits <= DUPLICATE_BITS) & (colours >= DUPLICATE_COLOURS))
+
+
+def thumb_of(seen: Seen) -> npt.NDArray[np.float32]:
+    """(8, 8, 3) colours with mean 0 in each channel and length 1."""
+    plain = np.frombuffer(bytes.fromhex(seen.measures.thumb), dtype=np.uint8).reshape(SIDE, SIDE, 3).astype(np.float32)
+    centred = plain - plain.mean(axis=(0, 1))
+    return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-6))
 
 
 def _signs(hashes: list[int]) -> npt.NDArray[np.float32]:

@@ -58,7 +58,7 @@ class Seen:
         return self.face_measures[0] if self.face_measures else None
 
 
-NOTHING = Measures(0, 0, 0, 0, 0.0, 0.0, None, "")
+NOTHING = Measures(0, 0, 0, 0, 0.0, 0.0, None, "", "")
 
 
 class Watcher:

@@ -23,8 +23,11 @@ FACE_SHARPNESS_LEAST = 0.012
 # contrast of 50 grey levels. 13 photographs: sharp 88 and more, sigma 2 px 32 and less.
 TILE_SHARPNESS_LEAST = 40.0
 
-# Perceptual hash, bits of 64: JPEG, half size, brightness 0-2; 8 % cropped away up to 14; other pictures 26 and more.
-DUPLICATE_BITS = 12
+# Both must hold. Bits of 64 in which perceptual hashes differ: JPEG, half size, brightness 0-4, turned by 3 degrees
+# 4-12, 5 % cropped away 10-16. Correlation of 8 x 8 colours: the same 0.90 and more, others as like in outline 0.83
+# and less: two portraits of like composition differ in as few as 8 bits.
+DUPLICATE_BITS = 14
+DUPLICATE_COLOURS = 0.9
 
 # A second face counts from a third of the main one's height: smaller ones are passers-by.
 SECOND_FACE_SHARE = 1 / 9
@@ -57,7 +60,7 @@ DOMINATES_FAR = 0.8
 LETTERS_LEAST = 5
 # Longer to shorter side: WebUIs draw up to about 2 without doubling the subject.
 ASPECT_MOST = 2.0
-# Spread of the colours around one tint, in grey levels: colour photographs 6 and more, grey and sepia below 2.
-COLOURS_LEAST = 3.0
+# Spread of the colours around one tint, in grey levels: planted colour photographs 19 and more, grey and sepia up to 6.5.
+COLOURS_LEAST = 10.0
 # Shares of the photos from which a yellow light turns red.
 MANY = 0.34

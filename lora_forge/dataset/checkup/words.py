@@ -50,9 +50,7 @@ WORDS = {
     "stranger": Words(
         word("All faces look like the same person."),
         word("Photos that seem to show somebody else: {count}"),
-        word(
-            "One stranger blurs the likeness of all the others. Least like the rest: {lowest}; usual here: {usual}."
-        ),
+        word("One stranger blurs the likeness of all the others. Least like the rest: {lowest}; usual here: {usual}."),
     ),
     "small_face": Words(
         word("Every face is large enough."),
