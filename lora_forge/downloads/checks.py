@@ -55,7 +55,9 @@ def form_problem(path: Path, name: str) -> Said | None:
         suffix = Path(name).suffix.lower()
         look = {".onnx": _onnx_problem, ".zip": _zip_problem, ".csv": _csv_problem, ".json": _json_problem}.get(suffix)
         return look(path) if look else None
-    except (OSError, ValueError, EOFError, csv.Error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as cause:
+    except EOFError:
+        return Said(word("it is cut off"))
+    except (OSError, ValueError, csv.Error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as cause:
         return Said(word("it can't be read ({cause})"), {"cause": cause})
 
 
@@ -125,7 +127,7 @@ def _varint(read: Callable[[int], bytes]) -> int:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise EOFError("cut off")
+    raise EOFError
 
 
 def _zip_problem(path: Path) -> Said | None:

@@ -21,7 +21,7 @@ FASTER = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionPr
 """Best first. Not CoreML, which offers itself for the Swin model and then fails on it; not TensorRT, which builds for
 minutes."""
 SIDE_PX, BATCH = 448, 4
-_AGAIN = "Download it again; a file may have been cut off."
+_AGAIN = word("Download it again; a file may have been cut off.")
 
 
 class OnnxTagger:
@@ -88,15 +88,21 @@ def _load(folder: TaggerFolder, is_fast: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # of this session alone
     asked = providers(onnxruntime.get_available_providers(), is_fast)
-    for names in (asked, [CPU]):
-        try:
-            return onnxruntime.InferenceSession(str(folder.model_path), sess_options=options, providers=names)
-        except Exception as cause:  # as above
-            if names == [CPU]:
-                raise TaggerError(
-                    "The tagger {id} can't be loaded: {cause}.", _AGAIN, id=folder.id, cause=_line(cause)
-                ) from cause
-    raise AssertionError("the CPU was tried last")
+    try:
+        return _session(onnxruntime, folder, options, asked)
+    except TaggerError:
+        if asked == [CPU]:
+            raise
+        return _session(onnxruntime, folder, options, [CPU])
+
+
+def _session(onnxruntime: Any, folder: TaggerFolder, options: Any, names: Sequence[str]) -> Any:
+    try:
+        return onnxruntime.InferenceSession(str(folder.model_path), sess_options=options, providers=names)
+    except Exception as cause:  # as above
+        raise TaggerError(
+            "The tagger {id} can't be loaded: {cause}.", _AGAIN, id=folder.id, cause=_line(cause)
+        ) from cause
 
 
 def _output(session: Any, folder: TaggerFolder) -> tuple[str, bool]:
