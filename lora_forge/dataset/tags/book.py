@@ -91,7 +91,11 @@ class TagBook:
 
     def trigger_of(self, file: CaptionFile) -> str:
         """The word locked in front of a caption: none for prior preservation pictures."""
-        return "" if file.group in self._priors else self.trigger_word
+        return "" if self.is_prior(file) else self.trigger_word
+
+    def is_prior(self, file: CaptionFile) -> bool:
+        """Whether a caption is of a prior preservation picture."""
+        return file.group in self._priors
 
     def refresh(self, max_age_s: float = 0.0) -> None:
         """Look at the disk, unless that was less than ``max_age_s`` ago.
