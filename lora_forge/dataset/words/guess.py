@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -114,24 +115,24 @@ class Guesser:
 
     def modifier(self, words: str) -> str:
         """The Chinese of a colour, pattern or fabric that may stand before a thing; else ""."""
-        word = self._words.get(words)
-        if word is not None and (words in _MODIFIERS or is_colour(word)):
-            return word.zh
-        shade, _, colour = words.partition(" ")
-        word = self._words.get(colour)
-        if shade in _SHADES and word is not None and is_colour(word):
-            return _SHADES[shade] + word.zh
-        return ""
+        if words in _MODIFIERS and words in self._words:
+            return self._words[words].zh
+        shade, _, rest = words.partition(" ")
+        return self._colour(words) or (_SHADES[shade] + self._colour(rest) if shade in _SHADES and rest else "")
 
-    def colours(self) -> Iterator[tuple[str, str]]:
+    def _colour(self, name: str) -> str:
+        """A colour's Chinese, or ""; "peach (color)" is in the list under that name, "peach" is the fruit."""
+        word = self._words.get(f"{name} (color)") or self._words.get(name)
+        return word.zh if word is not None and is_colour(word) else ""
+
+    @functools.cached_property
+    def colours(self) -> list[tuple[str, str]]:
         """Every known colour's name and Chinese, with a light and a dark one of each."""
-        for tag, word in self._words.items():
-            if is_colour(word):
-                for name in word.names:
-                    yield tag, name
-                for shade in ("light", "dark"):
-                    if not tag.startswith(("light ", "dark ")):
-                        yield f"{shade} {tag}", _SHADES[shade] + word.zh
+        known = [(_QUALIFIER.sub("", tag), word) for tag, word in self._words.items() if is_colour(word)]
+        shaded = [(tag, word) for tag, word in known if not tag.startswith(("light ", "dark "))]
+        return [(tag, name) for tag, word in known for name in word.names] + [
+            (f"{shade} {tag}", _SHADES[shade] + word.zh) for tag, word in shaded for shade in ("light", "dark")
+        ]
 
     def _known(self, thing: str) -> Category | None:
         for _, ending in (("", thing), *_splits(thing)):

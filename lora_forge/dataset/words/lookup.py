@@ -72,7 +72,7 @@ class Words:
         return list(found)[:limit]
 
     def tags_for_zh(self, text: str) -> tuple[str, ...]:
-        """The tags that ``text`` is a Chinese name of, where it is the name to show first; () when of none.
+        """The tags that ``text`` is a Chinese name of: first those that show it, the most common first; () when of none.
 
         粉色衬衫 gives "pink shirt"; so do 粉红色衬衫, 粉衬衫 and 粉色的衬衫. A colour and a thing that are both known
         make a tag even where the two together are not listed.
@@ -84,7 +84,7 @@ class Words:
         known = by_name.get(typed)
         if known is not None:
             return known
-        for colour, zh in self._guesser.colours():
+        for colour, zh in self._guesser.colours:
             start = _loose(zh)
             if start and typed.startswith(start):
                 things = (self._words[normalise(tag)] for tag in by_name.get(typed[len(start) :], ()))
@@ -118,9 +118,12 @@ class Words:
         self._words, self._guesser, self._index = words, Guesser(words), _Index(words)
 
     def _find_loosely(self, typed: str) -> list[Word]:
-        parts = typed.split()
+        parts = sorted(typed.split(), key=len, reverse=True)  # the longest first leaves least for the others
         if len(parts) > 1:
-            return [word for names, word in self._index.haystack if all(part in names for part in parts)]
+            rows = self._index.haystack
+            for part in parts:
+                rows = [row for row in rows if part in row[0]]
+            return [word for _, word in rows]
         loose = _loose(typed)
         if not loose or loose.isascii():
             return []
