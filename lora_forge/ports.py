@@ -109,6 +109,15 @@ class Traces:
         return tuple(name for name in self.marks if name in later.marks and self.marks[name] != later.marks[name])
 
 
+class GaveUpError(Exception):
+    """A stop was asked for while somebody else held the checkpoint."""
+
+
+def never() -> bool:
+    """For ``should_stop``."""
+    return False
+
+
 class Host(Protocol):
     """Where the base checkpoint lives: a WebUI, or our own standalone reader."""
 
@@ -116,10 +125,16 @@ class Host(Protocol):
         """What is loaded, without touching its weights."""
         ...
 
-    def borrow(self, label: str = "LoRA Forge") -> AbstractContextManager[BorrowedModel]:
+    def borrow(
+        self, label: str = "LoRA Forge", should_stop: Callable[[], bool] = never
+    ) -> AbstractContextManager[BorrowedModel]:
         """Lend the loaded checkpoint; on leaving, whatever happened, it is as it was.
 
-        ``label`` is what the host's own progress bar calls the work, where it has one.
+        ``label`` is what the host's own progress bar calls the work, where it has one. ``should_stop`` is asked a few
+        times a second while others hold the checkpoint; the place in the queue is then given up.
+
+        Raises:
+            GaveUpError: ``should_stop`` said so before it was lent.
         """
         ...
 

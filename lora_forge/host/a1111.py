@@ -58,12 +58,7 @@ class A1111Host(WebUIHost):
         """As the page's own dropdown does: load it under the lock, and keep the choice in the settings."""
         from modules import sd_models, shared
 
-        found = sd_models.get_closet_checkpoint_match(title)
-        if found is None:
-            raise CheckpointError("There is no checkpoint {title}.", "Refresh the list and choose again.", title=title)
-        if self.is_lent:
-            what = "A run holds {loaded}: it can't be changed now."
-            raise CheckpointError(what, "Wait for the run's end, or stop it.", loaded=self.loaded())
+        found = self._choosable(title)
         with self._turn():
             before = shared.opts.data.get("sd_model_checkpoint")
             shared.opts.data["sd_model_checkpoint"] = found.title

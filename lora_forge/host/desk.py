@@ -6,15 +6,16 @@ import hashlib
 import locale
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL.Image import Image
 
 from lora_forge.errors import CheckpointError
+from lora_forge.host.lending import held
 from lora_forge.host.standalone import StandaloneHost
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs, never
 from lora_forge.toyworld import checkpoint_path
 
 SUFFIX = ".safetensors"
@@ -60,9 +61,9 @@ class StandaloneDesk:
         return self._chosen().info()
 
     @contextmanager
-    def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
+    def borrow(self, label: str = "LoRA Forge", should_stop: Callable[[], bool] = never) -> Iterator[BorrowedModel]:
         """Lend the chosen checkpoint; meanwhile no other can be chosen."""
-        with self._lock, self._chosen().borrow(label) as model:
+        with held(self._lock, should_stop), self._chosen().borrow(label, should_stop) as model:
             yield model
 
     def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:

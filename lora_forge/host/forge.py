@@ -45,19 +45,9 @@ class ForgeHost(WebUIHost):
 
     def switch(self, title: str) -> None:
         """Choose a checkpoint as the page's dropdown does: it is loaded when it is next needed."""
-        from modules import sd_models
         from modules_forge import main_entry
 
-        found = sd_models.get_closet_checkpoint_match(title)
-        if found is None:
-            raise CheckpointError(
-                "There is no checkpoint {title!r}.", "Press the refresh button beside the list.", title=title
-            )
-        if self.is_lent:
-            raise CheckpointError(
-                "A run holds the present checkpoint.", "Wait for its end, or stop it; then choose {title}.", title=title
-            )
-        main_entry.checkpoint_change(found.title)
+        main_entry.checkpoint_change(self._choosable(title).title)
 
     def check_loads(self, path: Path) -> tuple[str, ...]:
         """Keys of a LoRA file that Forge's loader would leave unused.

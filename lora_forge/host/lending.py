@@ -6,11 +6,11 @@ import contextlib
 import gc
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from lora_forge.host import heap
-from lora_forge.ports import BorrowedModel
+from lora_forge.ports import BorrowedModel, GaveUpError, never
 
 _LOOK_S = 0.2
 
@@ -21,6 +21,22 @@ class Lock(Protocol):
     def acquire(self, blocking: bool = True) -> bool: ...
 
     def release(self) -> None: ...
+
+
+@contextlib.contextmanager
+def held(lock: threading.Lock, should_stop: Callable[[], bool] = never) -> Iterator[None]:
+    """``with lock:``, which looks meanwhile whether it is still wanted.
+
+    Raises:
+        GaveUpError: ``should_stop`` said so while others held it.
+    """
+    while not lock.acquire(timeout=_LOOK_S):
+        if should_stop():
+            raise GaveUpError
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Turn:
@@ -37,11 +53,16 @@ class Turn:
         self._came = threading.Event()
         self._is_over = False
 
-    def wait(self) -> None:
-        """Until it is ours; may be called once."""
+    def wait(self, should_stop: Callable[[], bool] = never) -> None:
+        """Until it is ours; may be called once.
+
+        Raises:
+            GaveUpError: ``should_stop`` said so first; :meth:`end` then gives the place in the queue back.
+        """
         threading.Thread(target=self._fetch, name="lora-forge-turn", daemon=True).start()
         while not self._came.wait(_LOOK_S):  # short naps, so that an exception from outside gets through
-            pass
+            if should_stop():
+                raise GaveUpError
 
     def end(self) -> None:
         """Give the lock back, or the place in the queue; calling it twice does no harm."""

@@ -14,13 +14,14 @@ from PIL.Image import Image
 from lora_forge.config import Precision, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.drawing import Drawing, Order, parse_orders
+from lora_forge.host.lending import held
 from lora_forge.host.restoring import restored
 from lora_forge.host.vae_file import read_vae
 from lora_forge.lora_file.hashes import base_legacy_hash, file_sha256
 from lora_forge.model.build import build_model
 from lora_forge.model.devices import empty_cache, pick_device, pick_dtype
 from lora_forge.model.read import read_checkpoint, read_facts
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, never
 
 
 class FileInfo(BaseInfo):
@@ -104,7 +105,7 @@ class StandaloneHost:
         return self._info
 
     @contextlib.contextmanager
-    def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
+    def borrow(self, label: str = "LoRA Forge", should_stop: Callable[[], bool] = never) -> Iterator[BorrowedModel]:
         """Lend the checkpoint to one borrower at a time; another thread waits its turn.
 
         On leaving, whatever happened: no adapters, nothing wants a gradient, everything in eval mode. The borrower's
@@ -112,8 +113,9 @@ class StandaloneHost:
 
         Raises:
             CheckpointError: the file can't be used, or this thread holds the checkpoint already.
+            GaveUpError: ``should_stop`` said so while another thread held it.
         """
-        with self._turn():
+        with self._turn(should_stop):
             if self._model is None:
                 self._model = self._open()
             model = self._model
@@ -164,14 +166,14 @@ class StandaloneHost:
         return self._sha256
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, should_stop: Callable[[], bool] = never) -> Iterator[None]:
         if self._borrower == threading.get_ident():
             raise CheckpointError(
                 "{name} is lent already, to this very piece of work.",
                 "End the run or the drawing first.",
                 name=self._base_path.name,
             )
-        with self._lent:
+        with held(self._lent, should_stop):
             self._borrower = threading.get_ident()
             try:
                 yield

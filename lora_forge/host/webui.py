@@ -11,12 +11,12 @@ import hashlib
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lora_forge.errors import CheckpointError
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs, never
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +58,24 @@ class WebUIHost(ABC):
     def switch(self, title: str) -> None:
         """Load another checkpoint the host's own way."""
 
+    def _choosable(self, title: str) -> Any:
+        """The host's own record of the checkpoint of that ``title``.
+
+        Raises:
+            CheckpointError: there is none, or a run holds the present one.
+        """
+        from modules import sd_models
+
+        found = sd_models.get_closet_checkpoint_match(title)
+        if found is None:
+            raise CheckpointError(
+                "There is no checkpoint {title!r}.", "Press the refresh button beside the list.", title=title
+            )
+        if self.is_lent:
+            what = "A run holds {loaded}: it can't be changed now."
+            raise CheckpointError(what, "Wait for the run's end, or stop it.", loaded=self.loaded())
+        return found
+
     @abstractmethod
     def check_loads(self, path: Path) -> tuple[str, ...]:
         """Keys of a LoRA file that the host's own loader would leave unused."""
@@ -68,10 +86,11 @@ class WebUIHost(ABC):
         tensors that hold a merged LoRA now. Called under the lock; changes nothing."""
 
     @contextlib.contextmanager
-    def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
+    def borrow(self, label: str = "LoRA Forge", should_stop: Callable[[], bool] = never) -> Iterator[BorrowedModel]:
         """Lend the loaded checkpoint. Pictures asked for meanwhile wait in the host's queue and then run.
 
         Raises:
+            GaveUpError: ``should_stop`` said so while it waited in that queue.
             CheckpointError: what is loaded can't be lent, or this thread holds it already.
         """
         from lora_forge.host.lending import dropped
@@ -79,7 +98,7 @@ class WebUIHost(ABC):
 
         with contextlib.ExitStack() as stack:
             task = stack.enter_context(self._queued())
-            stack.enter_context(self._turn())
+            stack.enter_context(self._turn(should_stop))
             stack.enter_context(self._shown(task, label))
             stack.enter_context(kept_flags())
             model = stack.enter_context(self._lend())
@@ -96,7 +115,7 @@ class WebUIHost(ABC):
         return self._borrower is not None
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, should_stop: Callable[[], bool] = never) -> Iterator[None]:
         """The host's generation lock, which is not re-entrant."""
         from modules.call_queue import queue_lock
 
@@ -108,7 +127,7 @@ class WebUIHost(ABC):
             )
         turn = Turn(queue_lock)
         try:
-            turn.wait()
+            turn.wait(should_stop)
             WebUIHost._borrower = threading.get_ident()
             yield
         finally:

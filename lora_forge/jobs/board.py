@@ -108,8 +108,8 @@ class JobBoard:
                 raise JobError("Nothing is running.", "Start a run first.")
             job.commands.send(command)
             if command in (Command.STOP, Command.STOP_AND_SAVE) and job.state != "stopping":
-                is_waiting, job.state = job.state == "waiting", "stopping"
-                self._say(Sentence("Stopping as soon as the checkpoint is ours." if is_waiting else "Stopping."))
+                job.state = "stopping"
+                self._say(Sentence("Stopping."))
 
     @property
     def is_busy(self) -> bool:

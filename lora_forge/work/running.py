@@ -14,7 +14,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import LoraForgeError, MissingPartError, TrainingError
 from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
 from lora_forge.i18n import Said, Several, some_of, word
-from lora_forge.ports import BaseInfo, Desk, Traces
+from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces
 from lora_forge.work.planning import RunRequest, out_dir, plan
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class _StoppedError(Exception):
 def run(desk: Desk, request: RunRequest, emit: Emit, commands: CommandBox) -> RunResult:
     """Do the whole run and give what it wrote.
 
-    A stop is obeyed between two photos while they are prepared, as soon as the checkpoint is ours while we wait for
-    it, and between two steps. Files are written to the host's Lora folder; each is looked at with the host's own
+    A stop is obeyed between two photos while they are prepared, at once while we wait for the checkpoint, and
+    between two steps. Files are written to the host's Lora folder; each is looked at with the host's own
     loader as soon as it is there. With ``request.prove`` what the host was like is compared with what it is like
     after the run, a failed one too, and the log says what came of it.
 
@@ -61,6 +61,8 @@ def run(desk: Desk, request: RunRequest, emit: Emit, commands: CommandBox) -> Ru
         return train_result("stopped", (), 0)
     try:
         return _borrow_and_train(desk, request, config, prepared, emit, commands)
+    except GaveUpError:
+        return train_result("stopped", (), 0)
     finally:
         if before is not None:
             _compare(desk, request, before, emit)
@@ -101,7 +103,7 @@ def _borrow_and_train(
 
     planned = desk.info()
     emit(StageStarted("wait", 0))
-    with desk.borrow(config.name) as model:
+    with desk.borrow(config.name, commands.asks_to_stop) as model:
         if commands.asks_to_stop():
             return RunResult("stopped", (), 0)
         emit(StageDone("wait"))

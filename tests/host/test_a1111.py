@@ -299,7 +299,7 @@ def test_switching_goes_through_the_host_and_is_kept(world: ToyWorld) -> None:
     world.host.switch("sd1.safetensors")
     assert loads == ["sd1.safetensors [0123456789]"]
     assert options.saved == 1
-    with pytest.raises(CheckpointError, match="no checkpoint gone"):
+    with pytest.raises(CheckpointError, match="no checkpoint 'gone'"):
         world.host.switch("gone")
     with world.host.borrow(), pytest.raises(CheckpointError, match="A run holds sd1"):
         world.host.switch("sd1.safetensors")

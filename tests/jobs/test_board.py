@@ -114,7 +114,7 @@ def test_waiting_for_the_host_is_a_state_of_its_own_and_a_stop_shows_in_it() -> 
     assert board.snapshot()["state"] == "waiting"
     board.send(Command.STOP)
     assert board.snapshot()["state"] == "stopping"
-    assert texts(board)[-1] == "Stopping as soon as the checkpoint is ours."
+    assert texts(board)[-1] == "Stopping."
     held.may_go.set()
     board.join(LONG_S)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
 from lora_forge.errors import CheckpointError
+from lora_forge.host.lending import held
 from lora_forge.host.traces import generator_marks, module_marks
-from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs
+from lora_forge.ports import BaseInfo, BorrowedModel, PictureRequest, Traces, helper_model_dirs, never
 from tests.train import tiny
 
 
@@ -34,8 +35,8 @@ class TinyDesk:
         return self.model.info
 
     @contextlib.contextmanager
-    def borrow(self, label: str = "LoRA Forge") -> Iterator[BorrowedModel]:
-        with self.lock:
+    def borrow(self, label: str = "LoRA Forge", should_stop: Callable[[], bool] = never) -> Iterator[BorrowedModel]:
+        with held(self.lock, should_stop):
             yield dataclasses.replace(self.model)
 
     def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
