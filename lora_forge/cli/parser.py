@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_forge import __version__
 from lora_forge.cli.parser_checkup import add_checkup
+from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.settings_help import settings_help
 from lora_forge.presets import KINDS
@@ -52,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_import(commands)
     _add_prepare(commands)
+    add_photos(commands, _add)
+    add_checkup(commands, _add)
     add_tagger_commands(commands, _add)
     _add_train(commands)
     _add_grid(commands)
