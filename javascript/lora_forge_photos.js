@@ -18,6 +18,9 @@
   let isLoading = false;
 
   const say = (key, values) => kit.say(place, key, values);
+  // drawn: not every system's fonts have one
+  const BIN =
+    '<svg viewBox="0 0 16 16" width="14" height="14" fill="none" stroke="currentColor" stroke-width="1.5"><path d="M2 4h12M6 4V2h4v2M4 4l1 10h6l1-10M7 7v4M9 7v4"/></svg>';
 
   // ------------------------------------------------------------------ building
 
@@ -143,7 +146,8 @@
           drawWall();
         },
       }, text);
-    const named = (one) => (one.is_faces ? say("faces") : one.is_prior ? `${one.name} (${say("prior")})` : one.name);
+    const originals = (name) => (name === "photos" ? say("originals") : name);
+    const named = (one) => (one.is_faces ? say("faces") : one.is_prior ? `${one.name} (${say("prior")})` : originals(one.name));
     put(ui.groups, 
       tab(null, `${say("all")} ${told.photos.length}`),
       ...told.groups.map((one) => tab(one.name, `${named(one)} ${one.count}`))
@@ -175,7 +179,8 @@
 
   function tileOf(key) {
     const photo = byKey.get(key);
-    const bin = part("button.lf-bin", { type: "button", title: say("delete_one"), onclick: () => trash([key]) }, "🗑");
+    const bin = part("button.lf-bin", { type: "button", title: say("delete_one"), onclick: () => trash([key]) });
+    bin.innerHTML = BIN;
     bin.setAttribute("aria-label", `${say("delete_one")}: ${photo.name}`);
     bin.tabIndex = -1; // the keyboard's way is Delete
     return part("div", { title: photo.key }, kit.image(photo), part("span.lf-lights"), part("span.lf-size"), bin);
@@ -481,6 +486,8 @@
 
   function processPart() {
     const own = {
+      resolution: part("input", { type: "number", min: 64, step: 64, value: kit.number("#lora_forge_resolution input", 512) }),
+      memory: part("span.lf-quiet"),
       crop: choices(["subject", "middle"], "subject"),
       buckets: part("input", { type: "checkbox", checked: true }),
       faces: part("input", { type: "checkbox", checked: false }),
@@ -488,6 +495,10 @@
       repeats: part("input", { type: "number", min: 1, step: 1, placeholder: say("automatic") }),
     };
     ui.own = own;
+    own.resolution.addEventListener("input", () => {
+      setField("#lora_forge_resolution input", own.resolution.value);
+      estimateSoon();
+    });
     const faceOnly = [own.padding, own.repeats];
     const enable = () => faceOnly.forEach((one) => (one.disabled = !own.faces.checked));
     own.faces.addEventListener("change", enable);
@@ -501,6 +512,8 @@
       part(
         "div.lf-tools",
         {},
+        field("resolution", own.resolution, "resolution_hint"),
+        own.memory,
         field("crop", own.crop, "crop_hint"),
         field("buckets", own.buckets, "buckets_hint"),
         field("face_set", own.faces, "face_set_hint"),
@@ -511,12 +524,29 @@
     );
   }
 
+  // One number, two fields: the Train step has it too, and follows the type and the checkpoint.
+  const estimateSoon = kit.debounce(300, async () => {
+    const asked = { resolution_px: ui.own.resolution.value, kind: kit.kind() };
+    const told = await get("memory", asked).catch((problem) => ({ sentence: problem.message, fits: true }));
+    ui.own.memory.textContent = told.sentence;
+    ui.own.memory.classList.toggle("lf-short", !told.fits);
+  });
+
+  function followResolution() {
+    const known = String(kit.number("#lora_forge_resolution input", 512));
+    const seen = `${known} ${kit.kind()}`;
+    if (document.activeElement === ui.own.resolution || ui.own.seen === seen) return;
+    ui.own.seen = seen;
+    ui.own.resolution.value = known;
+    estimateSoon();
+  }
+
   async function startProcess() {
     const own = ui.own;
     await guarded(ui.line, async () => {
       await post("photos/process", {
         project: project(),
-        resolution_px: kit.number("#lora_forge_resolution input", 512),
+        resolution_px: Math.round(Number(own.resolution.value)) || 512,
         use_buckets: own.buckets.checked,
         crop: own.crop.value,
         faces: own.faces.checked,
@@ -676,7 +706,9 @@
   kit.onStep((name) => name === "photos" && refresh());
   kit.mount("#lora_forge_photos .lf-photos", build);
   setInterval(() => {
-    if (place && kit.step() === "photos" && forge.isVisible() && project() !== shownProject) refresh();
+    if (!place || kit.step() !== "photos" || !forge.isVisible()) return;
+    followResolution();
+    if (project() !== shownProject) refresh();
   }, 500);
 
   forge.photos = { refresh, openDialog };

@@ -17,6 +17,7 @@ from lora_forge.ui import markup, photos, proposal
 from lora_forge.ui.form import Values
 from lora_forge.ui.texts import say_error
 from lora_forge.work import RunRequest, plan, project_dir, run
+from lora_forge.work.memory import memory_sentence
 from lora_forge.work.planning import Proof
 from lora_forge.work.settings import new_config
 
@@ -96,7 +97,8 @@ def steps_text(values: Values, stock: photos.Stock, family: Family, language: st
         each=each,
         total=total,
     )
-    return markup.note(text)
+    memory = memory_sentence(family, settings)
+    return markup.note(text) + markup.note(memory.sentence.text(language), "info" if memory.fits else "warning")
 
 
 def config_of(values: Values, family: Family, photo_count: int) -> TrainConfig:

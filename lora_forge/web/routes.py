@@ -29,7 +29,9 @@ from lora_forge.web.tagger_routes import tagger_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
 from lora_forge.work import RunRequest, gather, plan, project_dir, projects, run
 from lora_forge.work.gathering import uploads_dir
+from lora_forge.work.memory import MemorySentence, memory_sentence
 from lora_forge.work.planning import PROOFS
+from lora_forge.work.settings import new_config
 
 PREFIX = "/lora_forge/"
 PICTURE_PX = 256
@@ -104,7 +106,7 @@ class _Guard:
 def _run_routes(served: Served, allows_paths: bool, limits: UploadLimits) -> Routes:
     own = _RunRoutes(served, allows_paths, limits)
     return Routes(
-        {"status": own.status, "projects": own.projects, "picture": own.picture},
+        {"status": own.status, "projects": own.projects, "picture": own.picture, "memory": own.memory},
         {"command": own.command, "start": own.start, "upload": own.upload, "import": own.import_photos},
     )
 
@@ -167,6 +169,19 @@ class _RunRoutes:
         """Every project with its photos counted."""
         found = await in_pool(projects, self._desk.data_root())
         return answer({"projects": [dataclasses.asdict(facts) for facts in found]})
+
+    async def memory(self, request: Request) -> Response:
+        """``?resolution_px=512&kind=person``: a sentence on what that resolution takes, and whether it fits."""
+        query = request.query_params
+        side = query.get("resolution_px", "")
+        values = {"resolution_px": int(side)} if side.isdecimal() and len(side) < 6 else {}
+
+        def look() -> MemorySentence:
+            family = self._desk.info().family
+            return memory_sentence(family, new_config("memory", query.get("kind", "person"), family, 25, "", values))
+
+        found = await in_pool(look)
+        return answer({"sentence": found.sentence.text(language_of(request)), "fits": found.fits})
 
     async def picture(self, request: Request) -> Response:
         """``?path=PROJECT/images/...&side=256``: a picture in the projects' folder, as a small JPEG."""

@@ -1,0 +1,56 @@
+"""The estimate against its closed form, and how it grows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lora_forge.config import Family, TrainConfig
+from lora_forge.model.memory import GIB, MemoryEstimate, training_memory
+from lora_forge.work.memory import memory_sentence
+
+BASE = TrainConfig(resolution_px=512, batch_size=1, rank=16, precision="bf16", gradient_checkpointing=False)
+
+
+@pytest.fixture(autouse=True)
+def on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def beside(family: Family, **changes: object) -> float:
+    """GiB that a run takes besides the checkpoint's own weights."""
+    found = training_memory(family, dataclasses.replace(BASE, **changes))
+    return (found.needed_bytes - found.weights_bytes) / GIB
+
+
+def test_the_counted_figures_come_out_where_they_were_counted() -> None:
+    adapter = 0.43e6 * 16 * 16 / GIB
+    assert beside(Family.SD1) == pytest.approx(0.863 + adapter, abs=1e-3)
+    assert beside(Family.SD1, resolution_px=256) == pytest.approx(0.219 + adapter, abs=5e-3)
+    assert beside(Family.SD1, gradient_checkpointing=True) == pytest.approx(0.143 * 1.5 + adapter, abs=1e-3)
+
+
+def test_it_grows_with_area_batch_rank_and_width() -> None:
+    adapter = 2.66e6 * 16 * 16 / GIB
+    kept = beside(Family.SDXL) - adapter
+    assert beside(Family.SDXL, resolution_px=1024) - adapter == pytest.approx(4 * kept, rel=1e-6)
+    assert beside(Family.SDXL, batch_size=3) - adapter == pytest.approx(3 * kept, rel=1e-6)
+    assert beside(Family.SDXL, rank=32) - kept == pytest.approx(2 * adapter, rel=1e-6)
+    assert beside(Family.SDXL, precision="fp32") - adapter == pytest.approx(2 * kept, rel=1e-6)
+
+
+def test_the_weights_count_as_there_and_unknown_memory_fits() -> None:
+    assert MemoryEstimate(10, 6, "x", 4).fits
+    assert not MemoryEstimate(10, 6, "x", 3).fits
+    assert MemoryEstimate(10, 6, "x", None).fits
+
+
+def test_it_is_said_in_both_languages() -> None:
+    said = memory_sentence(Family.SD1, BASE)
+    assert said.fits
+    assert said.sentence.text("en").startswith("At 512 px: about 1.0 GB of memory beside the checkpoint's 2.1 GB; CPU has ")
+    assert said.sentence.text("zh").startswith("512 像素：除底模 2.1 GB 外，约需 1.0 GB；CPU 空闲 ")
+    short = memory_sentence(Family.SDXL, dataclasses.replace(BASE, resolution_px=2048, batch_size=64))
+    assert not short.fits
+    assert "gradient_checkpointing=true takes less" in short.sentence.text("en")
