@@ -174,3 +174,133 @@ def test_strangers_see_nothing(locked_server: Served, route: str) -> None:
 @pytest.mark.parametrize("route", ["trash", "restore", "crop", "face", "group", "process", "checkup", "remedy"])
 def test_strangers_change_nothing(locked_server: Served, route: str) -> None:
     assert locked_server.post(f"/lora_forge/photos/{route}", {"project": "anna", "keys": None}).status == 401
+
+
+def chore(served: Served, route: str, wanted: dict) -> dict:
+    """Start it, wait for its end, and give the board."""
+    started = served.post(f"/lora_forge/photos/{route}", wanted)
+    assert started.status == 200, started.body
+    ends = time.monotonic() + WAIT_S
+    while time.monotonic() < ends:
+        told = served.get("/lora_forge/status?board=chores").json
+        if told["state"] in ("done", "stopped", "failed"):
+            return told
+        time.sleep(0.02)
+    raise AssertionError(told)
+
+
+def test_processing_is_a_chore_and_says_what_training_will_see(open_server: Served, project: Project) -> None:
+    name = project.root.name
+    empty = open_server.get(f"/lora_forge/photos/prepared?project={quote(name)}").json
+    assert empty == {"photos": [], "settings": None, "is_stale": True}
+    open_server.post("/lora_forge/photos/crop", {"project": name, "key": "photos/b.jpg", "box": [0, 500, 600, 400]})
+    wanted = {"project": name, "resolution_px": 128, "use_buckets": False, "crop": "middle", "faces": False}
+    told = chore(open_server, "process", wanted)
+    assert (told["state"], told["error"]) == ("done", None)
+    got = open_server.get(f"/lora_forge/photos/prepared?project={quote(name)}").json
+    assert got["settings"] == {"resolution_px": 128, "use_buckets": False, "crop": "middle"}
+    assert got["photos"] == [
+        {"key": "10_side/c.webp", "bucket": [128, 128], "crop": [7, 0, 49, 48]},
+        {"key": "photos/a 图.png", "bucket": [128, 128], "crop": [50, 0, 200, 200]},
+        {"key": "photos/b.jpg", "bucket": [128, 128], "crop": [100, 500, 400, 400]},
+    ]
+    assert got["is_stale"] is False
+    open_server.post("/lora_forge/photos/crop", {"project": name, "key": "photos/b.jpg", "box": None})
+    assert open_server.get(f"/lora_forge/photos/prepared?project={quote(name)}").json["is_stale"] is True
+
+
+def test_a_real_face_is_found_kept_in_the_square_and_cut(open_server: Served, project: Project) -> None:
+    """By the detector that OpenCV or scikit-image bring; the photograph is scikit-image's own."""
+    data = pytest.importorskip("skimage.data")
+    pytest.importorskip("cv2")
+    name = project.root.name
+    tall = Image.new("RGB", (512, 1200), (90, 90, 90))
+    tall.paste(Image.fromarray(data.astronaut()), (0, 0))
+    tall.save(project.images_dir / "photos" / "astronaut.png")
+    wanted = {"project": name, "resolution_px": 256, "use_buckets": False, "faces": True, "face_repeats": 4}
+    assert chore(open_server, "process", wanted)["state"] == "done"
+    got = wall(open_server, project)
+    (photo,) = [one for one in got["photos"] if one["key"] == "photos/astronaut.png"]
+    x, y, width, height = photo["face"]
+    assert (x < 224 < x + width, y < 110 < y + height, photo["is_face_by_hand"]) == (True, True, False)
+    (crop,) = [one for one in got["photos"] if one["source"] == "photos/astronaut.png"]
+    assert (crop["group"], crop["name"]) == ("faces", "FACE_astronaut_1.png")
+    assert {"name": "faces", "repeats": 4, "is_prior": False, "is_faces": True, "count": 1} in got["groups"]
+    seen = open_server.get(f"/lora_forge/photos/prepared?project={quote(name)}").json["photos"]
+    (cut,) = [one["crop"] for one in seen if one["key"] == "photos/astronaut.png"]
+    assert cut[1] <= y - 0.6 * height + 1
+    assert cut[1] < 344  # where the middle would begin
+    assert open_server.post("/lora_forge/photos/trash", {"project": name, "keys": [crop["key"]]}).status == 200
+    assert chore(open_server, "process", wanted)["state"] == "done"
+    assert [one for one in wall(open_server, project)["photos"] if one["source"]] == []
+
+
+def test_a_photo_goes_to_the_trash_with_its_faces(open_server: Served, project: Project) -> None:
+    name, key = project.root.name, "photos/b.jpg"
+    open_server.post("/lora_forge/photos/face", {"project": name, "key": key, "box": [200, 200, 100, 100]})
+    wanted = {"project": name, "resolution_px": 64, "faces": True, "crop": "middle", "kind": "anime"}
+    assert chore(open_server, "process", wanted)["state"] == "done"
+    assert [one["key"] for one in wall(open_server, project)["photos"] if one["source"] == key] == [
+        "faces/FACE_b_1.png"
+    ]
+    assert len(open_server.post("/lora_forge/photos/trash", {"project": name, "keys": [key]}).json["numbers"]) == 2
+    back = open_server.post("/lora_forge/photos/restore", {"project": name}).json["keys"]
+    assert sorted(back) == ["faces/FACE_b_1.png", "photos/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"resolution_px": 8}, "resolution_px must be a number from 64 to 4096"),
+        ({"resolution_px": "big"}, "a whole number"),
+        ({"crop": "sideways"}, "no crop mode"),
+        ({"face_padding": 3}, "face_padding must be a number from 0 to 2"),
+        ({"face_padding": True}, "face_padding"),
+        ({"face_repeats": 0}, "a number above 0"),
+        ({"kind": "dragon"}, "no type 'dragon'"),
+        ({"project": "none"}, "is not a project"),
+        ({"project": "../anna"}, "can't be called"),
+    ],
+)
+def test_impossible_wishes_are_refused_at_once(open_server: Served, project: Project, more: dict, words: str) -> None:
+    wanted = {"project": project.root.name, "resolution_px": 128, **more}
+    got = open_server.post("/lora_forge/photos/process", wanted)
+    assert got.status == 400
+    assert words in got.json["error"]["what"]
+
+
+def test_the_checkup_and_its_remedies_by_route(open_server: Served, project: Project) -> None:
+    name = project.root.name
+    none = open_server.get(f"/lora_forge/photos/checkup?project={quote(name)}").json
+    assert none == {"made_at": None, "is_stale": True, "findings": [], "detector": None}
+    (project.images_dir / "photos" / "坏.png").write_bytes(b"%PDF")
+    (project.images_dir / "photos" / "twin.jpg").write_bytes((project.images_dir / "photos" / "b.jpg").read_bytes())
+    told = chore(open_server, "checkup", {"project": name, "kind": "concept", "resolution_px": 128})
+    assert (told["state"], told["error"]) == ("done", None)
+    report = open_server.get(f"/lora_forge/photos/checkup?project={quote(name)}&language=zh").json
+    by_id = {finding["id"]: finding for finding in report["findings"]}
+    assert (report["is_stale"], by_id["broken"]["photos"]) == (False, ["photos/坏.png"])
+    assert any("\u4e00" <= char <= "\u9fff" for char in by_id["broken"]["title"])
+    wanted = {"project": name, "finding": "broken", "remedy": "trash", "keys": None}
+    did = open_server.post("/lora_forge/photos/remedy", wanted).json
+    assert did["undo"] is not None
+    assert not (project.images_dir / "photos" / "坏.png").exists()
+    assert open_server.get(f"/lora_forge/photos/checkup?project={quote(name)}").json["is_stale"] is True
+    undone = open_server.post("/lora_forge/photos/remedy/undo", {"project": name, "undo": did["undo"]})
+    assert undone.status == 200
+    assert (project.images_dir / "photos" / "坏.png").exists()
+    assert open_server.post("/lora_forge/photos/remedy", {**wanted, "finding": "none"}).status == 400
+    assert open_server.post("/lora_forge/photos/remedy/undo", {"project": name, "undo": {"kind": "x"}}).status == 400
+
+
+def test_a_stop_ends_the_chore(open_server: Served, project: Project) -> None:
+    for seed in range(60):
+        paint(project.images_dir / "photos" / f"many {seed}.png", 900, 900, seed)
+    wanted = {"project": project.root.name, "resolution_px": 512, "crop": "middle"}
+    assert open_server.post("/lora_forge/photos/process", wanted).status == 200
+    assert open_server.post("/lora_forge/photos/process", wanted).status == 409
+    assert open_server.post("/lora_forge/command", {"command": "stop", "board": "chores"}).status == 200
+    ends = time.monotonic() + WAIT_S
+    while (told := open_server.get("/lora_forge/status?board=chores").json)["state"] == "stopping":
+        assert time.monotonic() < ends
+    assert told["state"] == "stopped"
