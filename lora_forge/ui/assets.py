@@ -1,14 +1,18 @@
-"""The style sheet and the script: a WebUI serves them itself from the extension, our own page carries them."""
+"""The style sheet and the scripts: a WebUI serves them itself from the extension, our own page carries them.
+
+They lie beside the package in a checkout, and in ``page_files`` within it where a wheel was installed (``setup.py``).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+_PACKED = Path(__file__).resolve().parent / "page_files"
+ROOT = _PACKED if _PACKED.is_dir() else _PACKED.parents[2]
 
 
 def style() -> str:
-    """``style.css``; empty in an installation without the extension's folder."""
+    """``style.css``; empty where it is not there."""
     return _read(ROOT / "style.css")
 
 
