@@ -16,8 +16,6 @@ from lora_forge.ui import assets
 ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE", "style.css")
 ASK = "import sys; from lora_forge.ui import assets as a; sys.stdout.buffer.write((a.style() + a.script()).encode())"
-    "from lora_forge.ui import assets; import sys; sys.stdout.buffer.write((assets.style() + assets.script()).encode())"
-)
 
 
 def test_a_checkout_has_its_style_and_scripts() -> None:
