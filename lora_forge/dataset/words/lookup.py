@@ -23,7 +23,7 @@ class Words:
         self.own = own
         self.skipped = skipped
         self._lock = threading.Lock()
-        self._take(words)
+        self._index = _Index(words)
 
     @staticmethod
     def load(own: Path | None = None) -> Words:
@@ -37,19 +37,19 @@ class Words:
 
     def word(self, tag: str) -> Word | None:
         """The entry of ``tag``, or None when neither the bundled nor the own list holds it."""
-        return self._words.get(normalise(tag))
+        return self._index.words.get(normalise(tag))
 
     def zh(self, tag: str) -> str:
         """The Chinese to show for ``tag``, put together from a colour and a thing where only those are known; or ""."""
-        key = normalise(tag)
-        word = self._words.get(key)
-        return word.zh if word is not None else self._guesser.zh(key)
+        key, index = normalise(tag), self._index
+        word = index.words.get(key)
+        return word.zh if word is not None else index.guesser.zh(key)
 
     def category(self, tag: str) -> Category:
         """What kind of trait ``tag`` is; of an unknown tag, what its last known words say, else OTHER."""
-        key = normalise(tag)
-        word = self._words.get(key)
-        return word.category if word is not None else self._guesser.category(key)
+        key, index = normalise(tag), self._index
+        word = index.words.get(key)
+        return word.category if word is not None else index.guesser.category(key)
 
     def find(self, text: str, limit: int = 20) -> list[Word]:
         """At most ``limit`` words for what a person typed so far, in either language.
@@ -60,34 +60,33 @@ class Words:
         typed = _same(normalise(text))
         if not typed or limit <= 0:
             return []
+        index = self._index
         whole, start, inner = f"\n{typed}\n", f"\n{typed}", f" {typed}"
         tiers: tuple[list[Word], ...] = ([], [], [], [], [])
-        for names, word in self._index.haystack:
+        for names, word in index.haystack:
             if typed in names:
                 tier = 0 if whole in names else 1 if start in names else 2 if inner in names else 3
                 tiers[tier].append(word)
         if sum(map(len, tiers)) < limit:
-            tiers[4].extend(self._find_loosely(typed))
-        found = dict.fromkeys(word for tier in tiers for word in tier)
-        return list(found)[:limit]
+            tiers[4].extend(index.find_loosely(typed))
+        return list(dict.fromkeys(word for tier in tiers for word in tier))[:limit]
 
     def tags_for_zh(self, text: str) -> tuple[str, ...]:
-        """The tags that ``text`` is a Chinese name of: first those that show it, the most common first; () when of none.
+        """The tags that ``text`` is a Chinese name of, () when of none: those that show it first, then by how common.
 
         粉色衬衫 gives "pink shirt"; so do 粉红色衬衫, 粉衬衫 and 粉色的衬衫. A colour and a thing that are both known
         make a tag even where the two together are not listed.
         """
-        typed = _loose(text)
+        typed, index = _loose(text), self._index
         if not typed:
             return ()
-        by_name = self._index.tags_by_name
-        known = by_name.get(typed)
+        known = index.tags_by_name.get(typed)
         if known is not None:
             return known
-        for colour, zh in self._guesser.colours:
+        for colour, zh in index.guesser.colours:
             start = _loose(zh)
             if start and typed.startswith(start):
-                things = (self._words[normalise(tag)] for tag in by_name.get(typed[len(start) :], ()))
+                things = (index.words[normalise(tag)] for tag in index.tags_by_name.get(typed[len(start) :], ()))
                 tags = tuple(f"{colour} {thing.tag}" for thing in things if thing.category in COLOURED)
                 if tags:
                     return tags
@@ -103,55 +102,50 @@ class Words:
         """
         tag = " ".join(tag.split())
         if self.own is None or not normalise(tag):
-            raise DatasetError(
-                "The word {tag} can't be added.",
-                "Give a tag of at least one letter, in a project folder that is set up.",
-                tag=repr(tag),
-            )
+            raise DatasetError("The word {tag!r} can't be added.", "Give a tag of at least one letter.", tag=tag)
         with self._lock:
             write_word(self.own, OwnLine(tag, category, split_names(zh)))
             words, self.skipped = _with_own(self.own)
-            self._take(words)
+            self._index = _Index(words)
         return self.word(tag)
 
-    def _take(self, words: dict[str, Word]) -> None:
-        self._words, self._guesser, self._index = words, Guesser(words), _Index(words)
 
-    def _find_loosely(self, typed: str) -> list[Word]:
+class _Index:
+    """The words and what is searched, which is made when it is first asked for: most runs never search."""
+
+    def __init__(self, words: dict[str, Word]) -> None:
+        self.words = words
+        self.guesser = Guesser(words)
+
+    @functools.cached_property
+    def haystack(self) -> list[tuple[str, Word]]:
+        """All names of each word, each between two line ends, in the words' order."""
+        words = self.words
+        lines = _same("\0".join("\n".join(("", key, *word.names, "")) for key, word in words.items()).lower())
+        return list(zip(lines.split("\0"), words.values(), strict=True))
+
+    @functools.cached_property
+    def tags_by_name(self) -> dict[str, tuple[str, ...]]:
+        """Tags by :func:`_loose` Chinese name: those that show it first, the most common first."""
+        rows = [(name, place, word) for word in self.words.values() for place, name in enumerate(word.names)]
+        by_name: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for loose, (_, place, word) in zip(_loose("\n".join(row[0] for row in rows)).split("\n"), rows, strict=True):
+            by_name[loose].append((place, word.rank, word.tag))
+        return {name: tuple(dict.fromkeys(tag for _, _, tag in sorted(tags))) for name, tags in by_name.items()}
+
+    def find_loosely(self, typed: str) -> list[Word]:
+        """Words with every part of ``typed`` somewhere, or with ``typed`` in a :func:`_loose` name."""
         parts = sorted(typed.split(), key=len, reverse=True)  # the longest first leaves least for the others
         if len(parts) > 1:
-            rows = self._index.haystack
+            rows = self.haystack
             for part in parts:
                 rows = [row for row in rows if part in row[0]]
             return [word for _, word in rows]
         loose = _loose(typed)
         if not loose or loose.isascii():
             return []
-        by_name, words = self._index.tags_by_name, self._words
-        return [words[normalise(tag)] for name, tags in by_name.items() if loose in name for tag in tags]
-
-
-class _Index:
-    """What :class:`Words` searches, made when it is first asked for: most runs never search."""
-
-    def __init__(self, words: dict[str, Word]) -> None:
-        self._words = words
-
-    @functools.cached_property
-    def haystack(self) -> list[tuple[str, Word]]:
-        """All names of each word, each between two line ends, in the words' order."""
-        words = self._words
-        lines = _same("\0".join("\n".join(("", key, *word.names, "")) for key, word in words.items())).split("\0")
-        return list(zip(lines, words.values(), strict=True))
-
-    @functools.cached_property
-    def tags_by_name(self) -> dict[str, tuple[str, ...]]:
-        """Tags by :func:`_loose` Chinese name: those that show it first, the most common first."""
-        rows = [(name, place, word) for word in self._words.values() for place, name in enumerate(word.names)]
-        by_name: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
-        for loose, (_, place, word) in zip(_loose("\n".join(row[0] for row in rows)).split("\n"), rows, strict=True):
-            by_name[loose].append((place, word.rank, word.tag))
-        return {name: tuple(dict.fromkeys(tag for _, _, tag in sorted(tags))) for name, tags in by_name.items()}
+        found = (tag for name, tags in self.tags_by_name.items() if loose in name for tag in tags)
+        return [self.words[normalise(tag)] for tag in found]
 
 
 def _with_own(own: Path | None) -> tuple[dict[str, Word], int]:
@@ -159,9 +153,8 @@ def _with_own(own: Path | None) -> tuple[dict[str, Word], int]:
     mine: dict[str, Word] = {}
     skipped = 0
     base = bundled()
-    lines = [] if own is None else read_lines(own)
     guesser = Guesser(base)
-    for line in lines:
+    for line in [] if own is None else read_lines(own):
         if is_nothing(line):
             continue
         entry = parse(line)

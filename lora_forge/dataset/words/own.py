@@ -5,11 +5,13 @@ It may be written by hand. A line that can't be read is skipped, counted, and ke
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from lora_forge.atomic import write_text
+from lora_forge.atomic import write_bytes, write_text
 from lora_forge.dataset.captions import decode_text
 from lora_forge.dataset.words.entries import Category, normalise
 from lora_forge.errors import DatasetError
@@ -41,16 +43,16 @@ def read_lines(path: Path) -> list[str]:
                 path=path,
                 limit=MAX_BYTES >> 20,
             )
-        return decode_text(path.read_bytes()).splitlines()
+        text = _decode(path.read_bytes())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise DatasetError(
-            "Your own words in {path} can't be read: {reason}.",
-            "Check that it is a file and that you may read it.",
-            path=path,
-            reason=error.strerror or str(error),
+            "{path} can't be read: {cause}.", "Check that it is a file you may read.", path=path, cause=error
         ) from error
+    if not text:
+        return []
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
 def parse(line: str) -> OwnLine | None:
@@ -58,7 +60,7 @@ def parse(line: str) -> OwnLine | None:
     parts = [part.strip() for part in line.split("\t")]
     while parts and not parts[-1]:
         parts.pop()
-    if len(parts) not in (2, 3) or not normalise(parts[0]):
+    if len(parts) not in (2, 3) or not normalise(parts[0]) or "\0" in line:
         return None
     category = None
     if len(parts) == 3:
@@ -71,7 +73,7 @@ def parse(line: str) -> OwnLine | None:
 
 def is_nothing(line: str) -> bool:
     """Whether a line is empty or a remark, and so no damage."""
-    return not line.strip() or line.lstrip().startswith("#")
+    return not line.strip() or (line.lstrip().startswith("#") and "\t" not in line)
 
 
 def split_names(zh: str) -> tuple[str, ...]:
@@ -98,15 +100,39 @@ def write_word(path: Path, word: OwnLine) -> None:
     if word.names:
         kept.insert(len(kept) if place is None else place, _line_of(word))
     try:
+        _keep_copy_of_other_encodings(path)
         write_text(path, "".join(line + "\n" for line in kept))
     except OSError as error:
         raise DatasetError(
-            "Your own word {tag} can't be saved in {path}: {reason}.",
-            "Make room on the disk or choose a folder you may write to, then add it again.",
-            tag=word.tag,
+            "{path} can't be written: {cause}.",
+            "Free some space, or check that the folder may be written.",
             path=path,
-            reason=error.strerror or str(error),
+            cause=error,
         ) from error
+
+
+def _decode(data: bytes) -> str:
+    """``data`` as text; a stray zero byte in UTF-8 does not make it UTF-16."""
+    if b"\0" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig")
+    return decode_text(data)
+
+
+def _keep_copy_of_other_encodings(path: Path) -> None:
+    """Keep the first file that is not UTF-8 beside the new one, which is: its encoding is only a good guess.
+
+    Raises:
+        OSError: the copy can't be written.
+    """
+    copy = path.with_name(path.name + ".bak")
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        if not copy.exists():
+            write_bytes(copy, path.read_bytes())
+    except FileNotFoundError:
+        pass
 
 
 def _line_of(word: OwnLine) -> str:
