@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import signal
 from argparse import Namespace
+from dataclasses import replace
 from types import FrameType
 
 from lora_forge.cli.console import Console
 from lora_forge.downloads import Item, Shelf, item_of
-from lora_forge.events import Command, CommandBox
+from lora_forge.events import Command, CommandBox, Emit, Event, Progress, StageStarted
 from lora_forge.progress import size
 from lora_forge.work.tagging import shelf_in
 
-_INTERRUPTED = 130
+_INTERRUPTED, _MB = 130, 1_000_000
 
 
 def run(args: Namespace, console: Console) -> int:
@@ -36,7 +37,7 @@ def run(args: Namespace, console: Console) -> int:
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        outcome = shelf.download(item.id, console, commands, accepts_terms=args.accept_licence)
+        outcome = shelf.download(item.id, _in_megabytes(console), commands, accepts_terms=args.accept_licence)
     finally:
         signal.signal(signal.SIGINT, before)
     if outcome == "stopped":
@@ -44,6 +45,19 @@ def run(args: Namespace, console: Console) -> int:
         return _INTERRUPTED
     console.say(f"{item.id}: {shelf.folder(item)}")
     return 0
+
+
+def _in_megabytes(console: Console) -> Emit:
+    """What a person reads is in MB; what a program reads stays in bytes."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            event = replace(event, total=event.total // _MB, unit="MB")
+        elif isinstance(event, Progress):
+            event = replace(event, done=event.done // _MB, total=event.total // _MB)
+        console(event)
+
+    return console if console.is_json else emit
 
 
 def _list(shelf: Shelf, console: Console) -> None:

@@ -58,6 +58,9 @@ def _add_tag(parser: Any) -> None:
     )
     parser.add_argument("--underscores", action="store_true", help="long_hair, not long hair")
     parser.add_argument("--no-characters", action="store_true", help="no characters' names")
+    parser.add_argument(
+        "--category", action="append", default=[], metavar="NAME", help="copyright, artist, meta, quality, model too"
+    )
     parser.add_argument("--keep-overlaps", action="store_true", help="keep long hair beside very long hair")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="at most N tags a photo")
     parser.add_argument("--photo", action="append", metavar="KEY", help="only this photo, GROUP/NAME.jpg; repeatable")

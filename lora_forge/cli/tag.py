@@ -41,6 +41,7 @@ def run_options(args: Namespace, room: TaggerRoom) -> RunOptions:
             character_tags=not args.no_characters,
             drop_overlaps=not args.keep_overlaps,
             limit=args.limit,
+            categories=tuple(args.category),
         ),
         args.mode,
     )

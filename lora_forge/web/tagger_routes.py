@@ -52,6 +52,7 @@ class _TaggerRoutes:
         project = await in_pool(self._served.project, field(values, "project", str))
         id, keys, options = field(values, "tagger", str), _keys(values), run_options(values)
         room, is_fast = await in_pool(room_of, self._served.desk), field(values, "fast", bool, False)
+        await in_pool(room.check, id)
         self._served.chores.start(
             Said(_TAGGING),
             lambda emit, commands: tag(project, room, id, options, keys, emit, commands, is_fast=is_fast),
@@ -127,6 +128,7 @@ def run_options(values: Mapping[str, Any]) -> RunOptions:
         character_tags=field(values, "character_tags", bool, True),
         drop_overlaps=field(values, "drop_overlaps", bool, True),
         limit=max(field(values, "limit", int, 0), 0),
+        categories=_texts(values, "categories"),
     )
     return RunOptions(picks, field(values, "mode", str, "replace"))  # type: ignore[arg-type]
 

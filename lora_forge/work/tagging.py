@@ -24,6 +24,7 @@ from lora_forge.dataset.taggers import (
 )
 from lora_forge.downloads import ITEMS, Item, Mirrors, Shelf
 from lora_forge.downloads.mirrors import SETTINGS_FILE
+from lora_forge.errors import MissingPartError
 from lora_forge.events import CommandBox, Emit
 from lora_forge.i18n import Said, word
 from lora_forge.ports import Desk
@@ -81,6 +82,21 @@ class TaggerRoom:
             if one.id == id:
                 return one
         return OnnxTagger(self._folder(id), is_fast=is_fast)
+
+    def check(self, id: str) -> None:
+        """Nothing where ``id`` could be loaded, as far as can be told without loading it.
+
+        Raises:
+            TaggerError: it is not there.
+            MissingPartError: a file it needs is not there.
+        """
+        for one in (*self._captioners(), *self.interrogators):
+            if one.id == id:
+                if one.problem:
+                    raise MissingPartError(one.problem)
+                return
+        if id != TOY_ID:
+            self._folder(id).labels()
 
     def fingerprint(self, id: str) -> str:
         """Of what is called ``id``; loads no network.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lora_forge.downloads import DownloadError, LicenceError
+from lora_forge.downloads import DownloadError, LicenceError, fetching
+from lora_forge.downloads.items import HUB
 from lora_forge.events import Command
 from tests.downloads.conftest import CSV, World, pack, tiny_onnx
 
@@ -71,10 +73,7 @@ def test_stop_keeps_what_came_and_the_next_start_goes_on(world: World) -> None:
     world.server.how.pause_s = 0.02
     timer = threading.Timer(0.2, lambda: world.commands.send(Command.STOP))
     timer.start()
-    # a piece is larger than this file, so let it come in small ones
-    import lora_forge.downloads.fetching as fetching
-
-    piece, fetching.PIECE = fetching.PIECE, 1024
+    piece, fetching.PIECE = fetching.PIECE, 1024  # the usual one is larger than this file
     try:
         assert world.get("tiny") == "stopped"
     finally:
@@ -143,14 +142,34 @@ def test_offline_is_one_plain_sentence(world: World) -> None:
         port = free.getsockname()[1]
     world.shelf.mirrors.set(f"http://127.0.0.1:{port}/{{url}}", "hub")
     items = tuple(item for item in world.items if item.id == "tiny")
-    from dataclasses import replace
-
-    from lora_forge.downloads.items import HUB
-
     world.items = (replace(items[0], host=HUB),)
     with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:{port} can't be reached") as raised:
         world.get("tiny")
     assert "Check the network" in raised.value.remedy
+
+
+def test_a_proxy_of_the_environment_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", world.server.url)
+    (tiny,) = (item for item in world.items if item.id == "tiny")
+    world.items = (replace(tiny, host="http://far-away.invalid"),)
+    for path in ("/t/model.onnx", "/t/tags.csv"):
+        world.server.files[f"http://far-away.invalid{path}"] = world.server.files.pop(path)
+    assert world.get("tiny") == "done"
+
+
+def test_a_disk_that_fills_up_midway_keeps_what_came(world: World) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a file that may not grow, as on a full disk
+    try:
+        with pytest.raises(DownloadError, match="can't be written") as raised:
+            world.get("tiny")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "it goes on" in raised.value.remedy
+    assert world.path("taggers/tiny/model.onnx.part").read_bytes() == world.model[:20_000]
+    assert world.get("tiny") == "done"
+    assert ("/t/model.onnx", "bytes=20000-", 206) in world.server.asked
 
 
 def test_terms_must_be_accepted_before_anything_is_asked(world: World) -> None:

@@ -84,6 +84,12 @@ def test_what_is_wrong_is_said(open_server: Served, project: Project, change: di
     assert why in got.json["error"]["what"]
 
 
+def test_a_run_without_its_tagger_is_refused_at_once(open_server: Served, project: Project) -> None:
+    got = open_server.post("/lora_forge/taggers/run", {"project": project.root.name, "tagger": "wd-vit-tagger-v3"})
+    assert got.status == 400
+    assert "is not on this machine" in got.json["error"]["what"]
+
+
 def test_downloads_are_listed_with_terms_and_mirrors(open_server: Served) -> None:
     got = open_server.get("/lora_forge/downloads?language=zh").json
     packs = [one for one in got["downloads"] if one["kind"] == "faces"]

@@ -4,6 +4,7 @@ and one rule: a tag that is the end of another one ("shirt", "white shirt") says
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 _NOT_THE_THING = frozenset(
@@ -107,9 +108,12 @@ WEAKER = _read(_TABLE)
 def without_overlaps(tags: Sequence[str]) -> list[str]:
     """``tags`` (with spaces) in their order, less those that another one of them says already."""
     folded = [" ".join(tag.casefold().split()) for tag in tags]
-    said = {less for tag in folded for less in WEAKER.get(tag, ())}
-    for tag in folded:
-        words = tag.split(" ")
-        if words[0] not in _NOT_THE_THING:
-            said |= {" ".join(words[start:]) for start in range(1, len(words))}
+    said = {less for tag in folded for less in _less(tag)}
     return [tag for tag, key in zip(tags, folded, strict=True) if key not in said]
+
+
+@lru_cache(maxsize=1 << 15)
+def _less(tag: str) -> tuple[str, ...]:
+    words = tag.split(" ")
+    ends = () if words[0] in _NOT_THE_THING else tuple(" ".join(words[start:]) for start in range(1, len(words)))
+    return (*WEAKER.get(tag, ()), *ends)

@@ -6,17 +6,19 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from lora_forge.dataset.captions import first_line, split_tags
 from lora_forge.dataset.taggers.errors import TaggerError
-from lora_forge.dataset.taggers.labels import CHARACTER, GENERAL, Label, spaced, underscored
+from lora_forge.dataset.taggers.labels import CHARACTER, GENERAL, RATING, Label, spaced, underscored
 from lora_forge.dataset.taggers.overlaps import without_overlaps
 
 Mode = Literal["replace", "append", "prepend", "fill_empty"]
 MODES: tuple[Mode, ...] = ("replace", "append", "prepend", "fill_empty")
 FLOOR = 0.05
 """Scores below are not remembered: no threshold goes there."""
+_NAMES = ("copyright", "artist")
 _LEAST_CHARACTER_MCUT = 0.15  # the WD taggers' maker's own
 
 
@@ -31,7 +33,9 @@ class Scored(NamedTuple):
 class PickOptions:
     """``general``, ``character``: a tag counts above them. ``use_mcut``: the widest gap between the scores of a photo
     takes their place. ``exclude``: tags, with ``*`` and ``?``, or ``/regex/``. ``replace``: tag -> tag; an empty one
-    takes it out. ``add``: in front of what was found. ``limit``: at most so many found ones, 0 for all.
+    takes it out. ``add``: in front of what was found. ``limit``: at most so many found ones, 0 for all. ``categories``:
+    others that count too, of taggers that have them: copyright and artist above ``character``, the rest above
+    ``general``.
     """
 
     general: float = 0.35
@@ -44,6 +48,7 @@ class PickOptions:
     character_tags: bool = True
     drop_overlaps: bool = True
     limit: int = 0
+    categories: tuple[str, ...] = ()
 
 
 def pick(scored: Sequence[Scored], options: PickOptions) -> list[str]:
@@ -54,6 +59,7 @@ def pick(scored: Sequence[Scored], options: PickOptions) -> list[str]:
     """
     found = [
         *(_above(scored, CHARACTER, options.character, options.use_mcut) if options.character_tags else ()),
+        *(one for name in options.categories if name != RATING for one in _above(scored, name, *_least(name, options))),
         *_above(scored, GENERAL, options.general, options.use_mcut),
     ]
     is_excluded = _exclusion(options.exclude)
@@ -101,9 +107,14 @@ def sentence_tags(sentence: str) -> list[str]:
     return split_tags(first_line(sentence.strip().rstrip(".")))
 
 
+@lru_cache(maxsize=1 << 16)
 def folded(tag: str) -> str:
     """``tag`` for comparing: case, underscores and blanks do not matter."""
     return " ".join(spaced(tag).casefold().split())
+
+
+def _least(category: str, options: PickOptions) -> tuple[float, bool]:
+    return (options.character if category in _NAMES else options.general), options.use_mcut
 
 
 def _above(scored: Sequence[Scored], category: str, threshold: float, use_mcut: bool) -> list[Scored]:

@@ -88,7 +88,8 @@ class ScoreCache:
         Raises:
             OSError: the disk is full or the folder can't be written.
         """
-        above = [index for index in np.argsort(-scores, kind="stable") if scores[index] > FLOOR]
+        falling = np.argsort(-scores, kind="stable")
+        above = falling[scores[falling] > FLOOR].tolist()
         found = [Scored(labels[index], round(float(scores[index]), 4)) for index in above]
         _write(self._folder / f"{content}.json", [[one.label.name, one.label.category, one.score] for one in found])
         return found

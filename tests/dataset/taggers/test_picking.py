@@ -45,6 +45,11 @@ def test_each_option_alone() -> None:
     ]  # fmt: skip
 
 
+def test_other_categories_on_request_but_never_a_rating() -> None:
+    assert tags(categories=("copyright", "rating"))[:3] == ["hatsune miku", "vocaloid", "1girl"]
+    assert "vocaloid" not in tags(categories=("copyright",), character=0.95)
+
+
 @pytest.mark.parametrize(
     ("exclude", "gone"),
     [
