@@ -11,6 +11,7 @@ from lora_forge import __version__
 from lora_forge.cli.parser_checkup import add_checkup
 from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_tagger import add_tagger_commands
+from lora_forge.cli.parser_tags import add_tags
 from lora_forge.cli.settings_help import settings_help
 from lora_forge.presets import KINDS
 
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_photos(commands, _add)
     add_checkup(commands, _add)
     add_tagger_commands(commands, _add)
+    add_tags(commands, _add)
     _add_train(commands)
     _add_grid(commands)
     _add_ui(commands)

@@ -24,6 +24,7 @@ from lora_forge.dataset.tags.journal import Journal, Label
 from lora_forge.dataset.tags.operation import Operation, parse_operation
 from lora_forge.dataset.tags.shelf import CaptionFile, Shelf
 from lora_forge.dataset.tags.texts import same
+from lora_forge.i18n import word
 
 __all__ = ["Change", "ConflictError", "PhotoTags", "TagBook", "book_of"]
 _FRESH_S = 0.5
@@ -132,7 +133,7 @@ class TagBook:
             return {key: self._photo(self._shelf.files[place]) for key, place in self._shelf.places.items()}
 
     def counts(self) -> Counter[str]:
-        """How many photos have a tag, by its spelling in :func:`texts.same`."""
+        """How many photos have a tag, by its spelling in :func:`texts.same`; sentences have none."""
         return self.view("counts", self._count)
 
     def view(self, name: str, build: Callable[[], T]) -> T:
@@ -188,7 +189,7 @@ class TagBook:
         with self._lock, locking.held(self.root):
             files = self._chosen(keys, base, client)
             if done.kind == "set" and len(files) != 1:
-                raise TagError("{kind} is for one photo.", "Choose one.", kind="set")
+                raise TagError("A whole caption is written for one photo at a time.", "Choose one.")
             counts = self.counts() if done.kind == "sort" else Counter()
             wanted = {}
             for file in files:
@@ -358,12 +359,12 @@ class TagBook:
     def _count(self) -> Counter[str]:
         counts: Counter[str] = Counter()
         for file in self._shelf.files.values():
-            for _ in file.keys:
+            for _ in file.keys if not file.caption.is_prose else ():
                 counts.update({same(tag) for tag in file.caption.tags})
         return counts
 
 
-_SHARED = "{names} have one name and so one caption: an edit of one is an edit of all."
+_SHARED = word("{names} have one name and so one caption: an edit of one is an edit of all.")
 _BOOKS: dict[Path, TagBook] = {}
 _BOOKS_LOCK = threading.Lock()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lora_forge.dataset.tags.book import TagBook
-from lora_forge.dataset.tags.texts import same
+from lora_forge.dataset.tags.shelf import CaptionFile
+from lora_forge.dataset.tags.texts import is_trigger, same
 from lora_forge.dataset.words import Words
 
 
@@ -27,11 +29,11 @@ def suggest(book: TagBook, words: Words, text: str, limit: int = 20) -> list[Sug
         TagError: the photos can't be listed.
     """
     files = book.files()
-    spelled = book.view("spelled", lambda: _spelled([tag for file in files.values() for tag in file.caption.tags]))
+    spelled = book.view("spelled", lambda: _spelled(_tags(files.values())))
     counts = book.counts()
     wanted = same(text)
     mine = [(tier, -counts[name], tag) for name, tag in spelled.items()
-            if (tier := _tier(wanted, name, words.zh(tag))) is not None]  # fmt: skip
+            if (tier := _tier(wanted, name, words.zh(tag))) is not None and not is_trigger(tag, book.trigger_word)]  # fmt: skip
     found = {same(tag): _one(words, tag, -count) for _, count, tag in sorted(mine)[:limit]}
     for word in words.find(text, limit) if wanted else ():
         if len(found) >= limit:
@@ -50,6 +52,10 @@ def _tier(wanted: str, name: str, zh: str) -> int | None:
     if f" {wanted}" in name:
         return 1
     return 2 if wanted in name or wanted in zh else None
+
+
+def _tags(files: Iterable[CaptionFile]) -> list[str]:
+    return [tag for file in files if not file.caption.is_prose for tag in file.caption.tags]
 
 
 def _spelled(tags: list[str]) -> dict[str, str]:
