@@ -26,7 +26,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     text: dict[str, Any] = {
-        **sizes, "vocab_size": len(WORDS), "encoder_hidden_size": 32, "max_position_embeddings": 64,
+        **sizes, "vocab_size": len(WORDS), "encoder_hidden_size": 32, "max_position_embeddings": 128,
         "bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0,
     }  # fmt: skip
     config = BlipConfig(
