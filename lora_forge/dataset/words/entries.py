@@ -63,11 +63,12 @@ def bundled() -> dict[str, Word]:
     """The bundled lines by :func:`normalise`, the most common first; a word's rank is its place in its category."""
     counts = dict.fromkeys(Category, 0)
     categories = {category.value: category for category in Category}
-    words = []
+    words: list[tuple[str, Word]] = []
     for line in TABLE.read_text(encoding="utf-8").splitlines():
         tag, name, zh = line.split("\t")
         category = categories[name]
-        words.append(Word(tag, category, tuple(zh.split(";")), counts[category]))
+        key = normalise(tag) if "_" in tag or "\\" in tag else tag  # the others are in that form already
+        words.append((key, Word(tag, category, tuple(zh.split(";")), counts[category])))
         counts[category] += 1
-    words.sort(key=lambda word: word.rank)  # stable: of one rank, the table's order of categories
-    return {normalise(word.tag): word for word in words}
+    words.sort(key=lambda row: row[1].rank)  # stable: of one rank, the table's order of categories
+    return dict(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import defaultdict
+from operator import itemgetter
 from pathlib import Path
 
 from lora_forge.dataset.words.entries import Category, Word, bundled, normalise
@@ -61,15 +61,13 @@ class Words:
         if not typed or limit <= 0:
             return []
         index = self._index
-        whole, start, inner = f"\n{typed}\n", f"\n{typed}", f" {typed}"
-        tiers: tuple[list[Word], ...] = ([], [], [], [], [])
-        for names, word in index.haystack:
-            if typed in names:
-                tier = 0 if whole in names else 1 if start in names else 2 if inner in names else 3
-                tiers[tier].append(word)
-        if sum(map(len, tiers)) < limit:
-            tiers[4].extend(index.find_loosely(typed))
-        return list(dict.fromkeys(word for tier in tiers for word in tier))[:limit]
+        found: dict[str, Word] = {}
+        for part in (f"\n{typed}\n", f"\n{typed}", f" {typed}", typed):
+            if len(found) < limit:
+                found.update((word.tag, word) for names, word in index.haystack if part in names)
+        if len(found) < limit:
+            found.update((word.tag, word) for word in index.find_loosely(typed))
+        return list(found.values())[:limit]
 
     def tags_for_zh(self, text: str) -> tuple[str, ...]:
         """The tags that ``text`` is a Chinese name of, () when of none: those that show it first, then by how common.
@@ -127,11 +125,16 @@ class _Index:
     @functools.cached_property
     def tags_by_name(self) -> dict[str, tuple[str, ...]]:
         """Tags by :func:`_loose` Chinese name: those that show it first, the most common first."""
-        rows = [(name, place, word) for word in self.words.values() for place, name in enumerate(word.names)]
-        by_name: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
-        for loose, (_, place, word) in zip(_loose("\n".join(row[0] for row in rows)).split("\n"), rows, strict=True):
-            by_name[loose].append((place, word.rank, word.tag))
-        return {name: tuple(dict.fromkeys(tag for _, _, tag in sorted(tags))) for name, tags in by_name.items()}
+        rows = [(place, name, word.tag) for word in self.words.values() for place, name in enumerate(word.names)]
+        rows.sort(key=itemgetter(0))  # stable: of one place, the words' order
+        by_name: dict[str, tuple[str, ...]] = {}
+        for loose, (_, _, tag) in zip(_loose("\n".join(row[1] for row in rows)).split("\n"), rows, strict=True):
+            tags = by_name.get(loose)
+            if tags is None:
+                by_name[loose] = (tag,)
+            elif tag not in tags:
+                by_name[loose] = (*tags, tag)
+        return by_name
 
     def find_loosely(self, typed: str) -> list[Word]:
         """Words with every part of ``typed`` somewhere, or with ``typed`` in a :func:`_loose` name."""

@@ -42,6 +42,7 @@ def test_an_own_word_comes_before_the_bundled_ones_and_keeps_their_names(own: Pa
     assert words.category("jacket") is Category.CLOTHING
     assert words.tags_for_zh("夹克") == ("jacket",)
     assert words.find("ja")[0].tag == "jacket"
+    assert words.find("ja")[0].rank == -1
 
 
 def test_an_empty_chinese_takes_an_own_word_back(own: Path) -> None:

@@ -192,7 +192,7 @@ def test_every_line_is_well_formed() -> None:
     for row in ROWS:
         tag, category, zh = row
         names = zh.split(";")
-        fits = tag == tag.lower().strip() and "," not in tag and category in categories
+        fits = tag == " ".join(tag.lower().split()) and "," not in tag and category in categories
         chinese = all(re.search("[\u4e00-\u9fff]", name) and name == name.strip() for name in names)
         if not (fits and chinese and len(set(names)) == len(names)):
             wrong.append(row)
