@@ -55,8 +55,8 @@ def _act(args: Namespace, console: Console, book: TagBook, words: Words) -> int:
     if args.action in ("undo", "redo"):
         step = book.undo if args.action == "undo" else book.redo
         return _told(console, step(is_partly=args.partly))
-    keys = find(book, args.find, words) if args.find else None
-    return _told(console, book.apply(_operation(args), keys))
+    chosen = find(book, args.find, words) if args.find else None
+    return _told(console, book.apply(_operation(args), chosen))
 
 
 def _operation(args: Namespace) -> dict[str, Any]:

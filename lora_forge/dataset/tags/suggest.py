@@ -32,8 +32,11 @@ def suggest(book: TagBook, words: Words, text: str, limit: int = 20) -> list[Sug
     spelled = book.view("spelled", lambda: _spelled(_tags(files.values())))
     counts = book.counts()
     wanted = same(text)
-    mine = [(tier, -counts[name], tag) for name, tag in spelled.items()
-            if (tier := _tier(wanted, name, words.zh(tag))) is not None and not is_trigger(tag, book.trigger_word)]  # fmt: skip
+    mine = []
+    for name, tag in spelled.items():
+        tier = _tier(wanted, name, words.zh(tag))
+        if tier is not None and not is_trigger(tag, book.trigger_word):
+            mine.append((tier, -counts[name], tag))
     found = {same(tag): _one(words, tag, -count) for _, count, tag in sorted(mine)[:limit]}
     for word in words.find(text, limit) if wanted else ():
         if len(found) >= limit:

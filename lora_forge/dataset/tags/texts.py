@@ -39,8 +39,16 @@ class Caption:
 
 def parse(text: str) -> Caption:
     """The caption whose cleaned text is ``text``."""
-    tags = tuple(split_tags(text))
-    return Caption(text, tags, _is_prose(first_line(text), tags))
+    if "\n" in text or "，" in text:
+        tags = tuple(split_tags(text))
+    else:  # the same, and for thousands of captions three times as quick
+        tags = tuple(filter(None, map(_tidy, text.split(","))))
+    return Caption(text, tags, any(map(_is_sentence, tags)))
+
+
+@lru_cache(maxsize=65536)
+def _tidy(part: str) -> str:
+    return " ".join(part.split())
 
 
 def with_tags(caption: Caption, tags: Sequence[str]) -> str:
@@ -63,14 +71,10 @@ def _joint(caption: Caption) -> str:
     return "，" if caption.is_prose and "，" in line and "," not in line else ", "
 
 
-def _is_prose(line: str, tags: tuple[str, ...]) -> bool:
-    if _NEXT_SENTENCE.search(line):
-        return True
-    return any(map(_is_sentence, tags))
-
-
 @lru_cache(maxsize=65536)
 def _is_sentence(tag: str) -> bool:
+    if _NEXT_SENTENCE.search(tag):
+        return True
     words, is_ended = len(tag.split()), bool(_ENDS.search(tag))
     if words >= _SENTENCE_WORDS or (is_ended and words >= 4):
         return True

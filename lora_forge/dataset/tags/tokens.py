@@ -34,7 +34,7 @@ def count_tags(tags: Sequence[str]) -> int:
     """Tokens of the tags joined by a comma and a space."""
     if not tags:
         return 0
-    return sum(_with_comma(tag) for tag in tags[:-1]) + _alone(tags[-1])
+    return sum(map(_with_comma, tags[:-1])) + _alone(tags[-1])
 
 
 @lru_cache(maxsize=65536)
