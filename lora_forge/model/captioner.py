@@ -35,7 +35,8 @@ class BlipCaptioner:
         """
         import torch
 
-        processor, model = self._loaded
+        with torch.random.fork_rng(devices=[]):  # older transformers draw weights first, then read the file
+            processor, model = self._loaded
         with torch.inference_mode():
             given = processor(images=image, return_tensors="pt").to(self._device)
             tokens = model.generate(**given, max_new_tokens=MOST_TOKENS, num_beams=3, do_sample=False)
