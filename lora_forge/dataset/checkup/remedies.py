@@ -50,7 +50,7 @@ def apply(project: Project, finding: str, remedy: str, keys: Sequence[str] | Non
         raise DatasetError("No checkup was made of {root} yet.", "Make one first.", root=project.root)
     found = report.finding(finding)
     if remedy not in found.remedies or remedy not in ACTING:
-        raise DatasetError("{finding} has no remedy {remedy!r} to perform.", finding=finding, remedy=remedy)
+        raise DatasetError("{finding} has no remedy {name!r} to perform.", finding=finding, name=remedy)
     asked = found.photos if keys is None else [key for key in keys if key in found.photos]
     paths = {key: project.images_dir / key for key in asked}
     there = {key: path for key, path in paths.items() if path.is_file()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lora_forge.dataset.captions import split_tags
 from lora_forge.dataset.checkup.colours import largest_alike
@@ -39,6 +40,7 @@ from lora_forge.dataset.checkup.words import (
     OUTFIT_BAD,
     OUTFIT_GOOD,
     OUTFIT_WHY,
+    TAGGED,
     TOO_FEW,
 )
 from lora_forge.i18n import Said
@@ -131,7 +133,8 @@ def _by_tags(subject: Subject, id: str) -> Finding | None:
     counts = Counter(tag for found in tags for tag in found if " " in tag)  # "shirt" alone says nothing
     tag = max(counts, key=lambda name: (counts[name], name)) if counts else ""
     alike = [seen for seen, found in zip(subject.photos, tags, strict=True) if tag and tag in found]
-    return _share(id, alike, total, _OUTFIT if id == "outfit" else _BACKGROUND)
+    found = _share(id, alike, total, _OUTFIT if id == "outfit" else _BACKGROUND)
+    return replace(found, why=Said(TAGGED, {"why": found.why, "tag": tag})) if alike else found
 
 
 def _tags_about(caption: str, words: Sequence[str]) -> set[str]:

@@ -60,7 +60,8 @@ DOMINATES_FAR = 0.8
 LETTERS_LEAST = 5
 # Longer to shorter side: WebUIs draw up to about 2 without doubling the subject.
 ASPECT_MOST = 2.0
-# Spread of the colours around one tint, in grey levels: planted colour photographs 19 and more, grey and sepia up to 6.5.
+# Spread of the colours around one tint, in grey levels: planted colour photographs 19 and more, grey and sepia up
+# to 6.5.
 COLOURS_LEAST = 10.0
 # Shares of the photos from which a yellow light turns red.
 MANY = 0.34

@@ -108,7 +108,7 @@ BACKGROUND_BAD = word("The same background in {count} of {total} photos")
 BACKGROUND_WHY = word(
     "A background that hardly changes is learned with the subject. Add other places, and tag the background."
 )
-TAGGED = word("By the tags: {tag}.")
+TAGGED = word("{why} Most used tag: {tag}.")
 
 FLIP_OFF = word("Mirroring should stay off for this type.")
 FLIP_ON = word("Mirroring may be on for this type.")

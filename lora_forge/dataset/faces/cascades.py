@@ -23,6 +23,7 @@ LEAST_SHARE = 1 / 20
 SCALE_STEP = 1.1
 NEIGHBOURS = 5  # windows that must agree; OpenCV's samples use 3 to 6
 PROFILE_NEIGHBOURS = 7  # the profile cascade errs more often
+LBP_NEIGHBOURS = 10  # scikit-image's own 4 sees a face in the patch on an astronaut's arm
 PROFILE_YAW = 75.0  # what a profile cascade was trained on; only its side is known, not the degrees
 
 HAAR = word(
@@ -144,7 +145,7 @@ def _cv2_cascade(path: Path) -> Any:
             raise _missing("OpenCV", ValueError(path.name))
     except (ImportError, AttributeError, OSError, ValueError) as cause:
         raise _missing("OpenCV", cause) from cause
-    except cv2.error as cause:
+    except (cv2.error, SystemError) as cause:  # the latter wraps the former where a constructor raises
         raise _missing("OpenCV", ValueError(path.name)) from cause
     return cascade
 
@@ -188,7 +189,12 @@ def _by_skimage(cascade: Any, image: Image.Image) -> list[Face]:
     if most < least:
         return []
     found = cascade.detect_multi_scale(
-        img=gray, scale_factor=1.2, step_ratio=1, min_size=(least, least), max_size=(most, most)
+        img=gray,
+        scale_factor=1.2,
+        step_ratio=1,
+        min_size=(least, least),
+        max_size=(most, most),
+        min_neighbor_number=LBP_NEIGHBOURS,
     )
     boxes = [(one["c"], one["r"], one["width"], one["height"]) for one in found]
     return largest_first(without_doubles([Face(_scaled(box, scale)) for box in boxes]))

@@ -27,6 +27,7 @@ CLOSE_PX = (128, 128)
 """A face that fills the picture is missed at 640 and found at 128; insightface 2 looks at both by default too."""
 
 WITH_NAMES = word("insightface with the pack {pack} finds the faces, tells who it is and how the head is turned.")
+NO_DETECTION = word("it has no detection model")
 NO_NAMES = word(
     "insightface with the pack {pack} finds the faces and how the head is turned; the pack can't tell who it is: "
     "it has no recognition model."
@@ -102,7 +103,7 @@ def _load(pack: Path, providers: tuple[str, ...]) -> tuple[Any, Any]:
         except Exception as cause:
             raise _failed(f"insightface {pack.name}", cause) from cause
     if "detection" not in found:
-        raise _failed(f"insightface {pack.name}", ValueError("no detection model"))
+        raise _failed(f"insightface {pack.name}", Said(NO_DETECTION))
     context = -1 if providers == CPU else 0  # -1 would set the provider to CPU again
     found["detection"].prepare(context, det_thresh=LEAST_SCORE)
     return found["detection"], found.get("recognition")
@@ -119,13 +120,13 @@ def _models(pack: Path) -> Iterator[tuple[str, str]]:
     yield from ((str(path), "") for path in model_files(pack))
 
 
-def _failed(name: str, cause: BaseException) -> MissingPartError:
-    reason = str(cause).strip().splitlines()
+def _failed(name: str, cause: BaseException | Said) -> MissingPartError:
+    reason = [cause] if isinstance(cause, Said) else [line[:200] for line in str(cause).strip().splitlines()]
     return MissingPartError(
         "{name} can't be used: {cause}.",
         "Download the pack again, or go on with the simpler detector.",
         name=name,
-        cause=reason[0][:200] if reason else type(cause).__name__,
+        cause=reason[0] if reason else type(cause).__name__,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ class Picture:
         return path
 
 
-@lru_cache(maxsize=None)
+@cache
 def photograph(name: str) -> Image.Image:
     return Image.open(Path(skimage.data.__file__).parent / name).convert("RGB")
 
@@ -60,7 +60,7 @@ def scene(number: int, size: tuple[int, int], shift: float = 0.0) -> Image.Image
     return picture.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + wide, top + tall))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _head(tint: tuple[float, float, float]) -> tuple[Image.Image, Image.Image]:
     """The head in other colours, and its soft outline."""
     crop = np.asarray(photograph("astronaut.png").crop(HEAD), dtype=np.float64)
@@ -153,12 +153,16 @@ def changed(picture: Picture, name: str, change: Callable[[Image.Image], Image.I
 def written(
     text: str, px: int, where: tuple[float, float], colour: tuple[int, int, int, int], slant: float = 0.0
 ) -> Callable[[Image.Image], Image.Image]:
-    """Writing over a picture."""
+    """Writing over a picture, in that colour or its opposite: whichever stands out there, as whoever writes would."""
 
     def change(image: Image.Image) -> Image.Image:
         layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
         at = (image.width * where[0], image.height * where[1])
-        ImageDraw.Draw(layer).text(at, text, font=font(px), fill=colour)
+        around = (round(at[0]), round(at[1]), image.width - round(at[0]), min(image.height, round(at[1]) + px))
+        under = np.asarray(image.convert("L").crop(around)).mean()
+        is_light, opposite = sum(colour[:3]) > 382, (255 - colour[0], 255 - colour[1], 255 - colour[2], colour[3])
+        fill = opposite if is_light == (under > 150) else colour
+        ImageDraw.Draw(layer).text(at, text, font=font(px), fill=fill)
         layer = layer.rotate(slant, resample=Image.Resampling.BICUBIC)
         return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
@@ -219,7 +223,7 @@ def resized(picture: Picture, name: str, side: int, faults: str) -> Picture:
 
 
 def good_set(start: int = 0) -> list[Picture]:
-    """Without any fault: three distances, three views, other clothes and places each time; other pictures by ``start``."""
+    """Without any fault: three distances and views, other clothes and places each time. Other pictures by ``start``."""
     views = (0.0, 40.0, 8.0, 70.0, -35.0, -12.0, -75.0)
     tall = ((640, 640), (480, 640), (640, 512))
     heights = (150.0, 220.0, 75.0, 120.0, 260.0)
@@ -248,6 +252,7 @@ def faulty_set(start: int = 0) -> list[Picture]:
         *(resized(base[n], f"small{n}", 320, "resolution") for n in (0, 1, 2)),
         *(changed(base[3 + n], f"blur{n}", lambda image, n=n: image.filter(blur(2.5 + n)), "blur") for n in range(4)),  # type: ignore[misc]
         *(changed(base[7 + n], f"text{n}", texts[n], "text") for n in range(4)),
+        *(changed(base[20 + n], f"text{4 + n}", texts[n], "text") for n in range(4)),
         changed(base[11], "grey0", lambda image: image.convert("L").convert("RGB"), "grey"),
         changed(base[12], "grey1", sepia, "grey"),
         changed(base[13], "grey2", lambda image: sepia(image).point(lambda value: value * 0.8), "grey"),
@@ -267,7 +272,8 @@ def faulty_set(start: int = 0) -> list[Picture]:
         ),
         *base[14:20],
     ]
-    return found + [
+    return [
+        *found,
         changed(base[14], "twice0", lambda image: image.point(lambda value: min(255, value * 1.15)), ""),
         mirrored(base[15], "twice1", ""),
         cropped(base[16], "twice2", 0.05, ""),
