@@ -116,7 +116,7 @@
 
   function takeChange(told) {
     book.revision = told.revision;
-    let isNew = false;
+    let isNew = Boolean(told.gone && told.gone.length);
     for (const [key, caption] of Object.entries(told.changed || {})) {
       if (!book.captions.has(key)) isNew = true;
       else if (caption) book.captions.set(key, { ...caption, key });
@@ -169,7 +169,9 @@
     try {
       const told = await act();
       takeChange(told);
-      tell(ui.line, say("did", { label: told.label || "", count: Object.keys(told.changed || {}).length }), "info");
+      const left = (told.left_out || []).filter(Boolean);
+      const did = say("did", { label: told.label || "", count: Object.keys(told.changed || {}).length });
+      tell(ui.line, [did, ...left].join(" "), left.length ? "warning" : "info");
     } catch (problem) {
       if (problem.told && problem.told.conflict) {
         takeChange(problem.told);
@@ -636,16 +638,9 @@
     const [file] = event.target.files;
     event.target.value = "";
     if (!file) return;
-    await guarded(ui.line, async () => {
-      if (/\.zip$/i.test(file.name)) {
-        const headers = { "Content-Type": "application/octet-stream" };
-        const sent = await kit.ask("upload", { name: file.name }, { method: "POST", headers, body: file });
-        await post("import", { project: project(), trigger_word: "", batch: sent.batch });
-        await refresh();
-      } else {
-        await answered(async () => post("tags/import", { project: project(), base: book.revision, text: await file.text() }));
-      }
-    });
+    const query = { project: project(), base: book.revision, client: CLIENT, language: place.dataset.language };
+    const headers = { "Content-Type": "application/octet-stream" };
+    await answered(() => kit.ask("tags/import", query, { method: "POST", headers, body: file }));
   }
 
   // ------------------------------------------------------------------ the trait assistant
@@ -737,7 +732,8 @@
 
   async function mend(contradiction, fix) {
     if (fix.operation) await edit(fix.operation, fix.keys || contradiction.photos);
-    await drawTraits();
+    if (Object.keys(fix.answers || {}).length) await applyTraits(fix.answers);
+    else await drawTraits();
   }
 
   async function applyTraits(answers, complete) {

@@ -1,0 +1,196 @@
+"""The road from photos to captions in a real browser: a zip, the check-up, preparing, faces, tags, traits, undo."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lora_forge.toyworld.subject import photos
+from tests.browser.conftest import Served
+from tests.browser.test_page import FILES, go
+
+pytestmark = pytest.mark.slow
+
+WALL = "#lora_forge_photos .lf-grid .lf-tile"
+TILES = "#lora_forge_tags .lf-desk > .lf-grid .lf-tile"
+CHIPS = "#lora_forge_tags .lf-caption .lf-chips"
+LINE = "#lora_forge_tags > div .lf-note, #lora_forge_tags .lf-note"
+TOYS = 12
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip of drawn photos with captions, a real face, and one caption in GBK."""
+    data = pytest.importorskip("skimage.data")
+    folder = tmp_path_factory.mktemp("archive")
+    path = folder / "set.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for number, (picture, tags) in enumerate(photos(0)[:TOYS], start=1):
+            picture.resize((256, 256)).save(folder / "one.png")
+            file.write(folder / "one.png", f"toy-{number:02d}.png")
+            caption = ", ".join(tags).encode() if number > 1 else "粉色头发, smile".encode("gbk")
+            file.writestr(f"toy-{number:02d}.txt", caption)
+        Image.fromarray(data.astronaut()).save(folder / "two.png")
+        file.write(folder / "two.png", "woman.png")
+        file.writestr("woman.txt", "woman, smile")
+    return path
+
+
+def choose_project(page: Any, name: str) -> None:
+    """Type a new project's name, and wait until the form follows."""
+    page.fill("#lora_forge_project input", name)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.wait_for_function(
+        "name => document.querySelector('#lora_forge_name').querySelector('input, textarea').value.startsWith(name)",
+        arg=name,
+    )
+
+
+def captions(served: Served, project: str) -> dict[str, str]:
+    """Each caption file of the project, by stem."""
+    found = sorted((served.data / "projects" / project / "images").rglob("*.txt"))
+    return {path.stem: path.read_text(encoding="utf-8").strip() for path in found}
+
+
+def wait_done(page: Any, title: str) -> None:
+    """Until the chore of that title has ended well."""
+    page.wait_for_selector(f".lf-photos .lf-chore b:text-is('{title} · Done')", timeout=180_000)
+
+
+def test_a_zip_is_checked_prepared_tagged_and_nothing_is_lost(page: Any, served: Served, archive: Path) -> None:
+    choose_project(page, "road")
+    page.set_input_files(FILES, str(archive))
+    page.wait_for_selector(f"#lora_forge_photos .lf-good:has-text('{TOYS + 1} photos added.')", timeout=60_000)
+    page.wait_for_function(f"document.querySelectorAll('{WALL}').length === {TOYS + 1}")
+
+    # the doctor names what is wrong, and shows it
+    page.click("#lora_forge_checkup")
+    wait_done(page, "Check-up")
+    duplicates = "#lora_forge_photos [data-finding=duplicates]"
+    page.wait_for_selector("#lora_forge_photos [data-finding=count].lf-finding", state="attached")
+    assert page.locator("#lora_forge_photos .lf-finding").count() >= 15
+    assert page.locator(f"{duplicates} .lf-light").count() == 1
+
+    # faces are cut out beside the photos; a wrong one goes by its bin and stays away
+    page.check("#lora_forge_photos label:has-text('Extra set of faces') input")
+    page.fill("#lora_forge_photos label:has-text('Resolution') input", "256")
+    page.click("#lora_forge_process")
+    wait_done(page, "Prepare")
+    page.wait_for_selector("#lora_forge_photos .lf-tab:has-text('Faces 1')")
+    page.click("#lora_forge_photos .lf-tab:has-text('Faces')")
+    page.hover(WALL)
+    page.click(f"{WALL} .lf-bin")
+    page.wait_for_selector("#lora_forge_photos .lf-note:has-text('1 photos are in the trash.')")
+    page.click("#lora_forge_process")
+    page.wait_for_timeout(1500)
+    wait_done(page, "Prepare")
+    assert list((served.data / "projects" / "road" / "images" / "faces").glob("*.png")) == []
+
+    # tags: the set's, in both languages; one more on a photo, typed in Chinese
+    go(page, "tags")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
+    before = captions(served, "road")
+    assert before["toy-01"] == "粉色头发, smile"
+    page.click(f"{TILES} >> nth=2")
+    page.fill("#lora_forge_tags .lf-caption .lf-suggesting input", "粉色衬衫")
+    page.wait_for_selector("#lora_forge_tags .lf-suggestions li:has-text('pink shirt')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{CHIPS}:has-text('pink shirt')")
+    assert captions(served, "road")["toy-03"] == before["toy-03"] + ", pink shirt"
+    page.fill("#lora_forge_tags input[type=search] >> nth=0", "粉色衬衫")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === 1")
+    page.fill("#lora_forge_tags input[type=search] >> nth=0", "")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
+
+    # the trait rule, in one step over all captions
+    page.check("#lora_forge_tags .lf-trait[data-tag='pink hair'] input[value=part]")
+    page.check("#lora_forge_tags .lf-trait[data-tag='smile'] input[value=changeable]")
+    page.click("#lora_forge_apply_traits")
+    page.wait_for_selector("#lora_forge_tags .lf-note:has-text('The captions follow your answers.')")
+    ruled = captions(served, "road")
+    assert not any("pink hair" in text for text in ruled.values())
+    assert any("smile" in text for text in ruled.values())
+    traits = (served.data / "projects" / "road" / "traits.json").read_text(encoding="utf-8")
+    assert "pink hair" in traits
+
+    # undone as one step, also after a reload
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#lora_forge[data-step=tags]", timeout=60_000)
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}", timeout=60_000)
+    page.click("#lora_forge_tags button[title^='Undo']")
+    page.wait_for_function("document.querySelector('#lora_forge_tags button[title^=Redo]').disabled === false")
+    assert captions(served, "road") == {**before, "toy-03": before["toy-03"] + ", pink shirt"}
+    page.click("#lora_forge_tags button[title^='Redo']")
+    page.wait_for_function("document.querySelector('#lora_forge_tags button[title^=Redo]').disabled === true")
+    assert captions(served, "road") == ruled
+
+
+def test_the_bundled_tagger_tags_the_photos_and_its_scores_stay(page: Any, served: Served, archive: Path) -> None:
+    choose_project(page, "tagged")
+    page.set_input_files(FILES, str(archive))
+    page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
+    go(page, "tags")
+    page.wait_for_selector("#lora_forge_auto_run")
+    before = captions(served, "tagged")
+    page.click("#lora_forge_auto_run")
+    page.wait_for_selector(".lf-tags .lf-chore b:text-is('Tagging · Done')", timeout=120_000)
+    after = captions(served, "tagged")
+    assert after != before
+    assert sum("pink hair" in text for text in after.values()) >= TOYS
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
+    page.click(f"{TILES} >> nth=1")
+    page.wait_for_selector("#lora_forge_tags .lf-preview .lf-chip")
+
+
+def test_two_windows_do_not_overwrite_each_other(page: Any, browser: Any, served: Served, archive: Path) -> None:
+    choose_project(page, "shared")
+    page.set_input_files(FILES, str(archive))
+    page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
+    go(page, "tags")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
+    page.click(f"{TILES} >> nth=1")
+    before = captions(served, "shared")["toy-02"]
+
+    # another program writes meanwhile: seen before anything of ours is written over it
+    (served.data / "projects" / "shared" / "images" / "photos" / "toy-02.txt").write_text(
+        before + ", moon\n", encoding="utf-8"
+    )
+    page.fill("#lora_forge_tags .lf-caption .lf-suggesting input", "sun")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{CHIPS}:has-text('moon')")
+    text = captions(served, "shared")["toy-02"]
+    assert text.startswith(before + ", moon")
+
+
+def test_thousands_of_photos_keep_few_elements_in_the_page(page: Any, served: Served) -> None:
+    folder = served.data / "projects" / "many" / "images" / "photos"
+    folder.mkdir(parents=True)
+    tile = Image.new("RGB", (64, 64), (200, 120, 90))
+    tile.save(folder / "seed.png")
+    content = (folder / "seed.png").read_bytes()
+    (folder / "seed.png").unlink()
+    for number in range(2000):
+        (folder / f"p{number:04d}.png").write_bytes(content)
+        tags = ", ".join(f"tag {(number * 7 + place) % 300}" for place in range(30))
+        (folder / f"p{number:04d}.txt").write_text(tags, encoding="utf-8")
+    (served.data / "projects" / "many" / "project.json").write_text(
+        '{"schema_version": 1, "trigger_word": "", "groups": [], "faces": {}}', encoding="utf-8"
+    )
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+    choose_project(page, "many")
+    go(page, "tags")
+    page.wait_for_selector(TILES, timeout=60_000)
+    assert page.locator(TILES).count() < 120
+    page.fill("#lora_forge_tags input[type=search] >> nth=0", "tag 7, NOT tag 8")
+    page.wait_for_selector("#lora_forge_tags .lf-count:has-text('of 2000 photos')")
+    shown = page.inner_text("#lora_forge_tags .lf-count:has-text('of 2000 photos')")
+    wanted = sum((7 - number * 7) % 300 < 30 and (8 - number * 7) % 300 >= 30 for number in range(2000))
+    assert re.match(r"(\d+) of", shown) is not None
+    assert int(shown.split()[0]) == wanted
