@@ -59,7 +59,7 @@ class UnreadableImageError(DatasetError):
 
     def __init__(self, path: Path, why: str, remedy: str = "", **values: object) -> None:
         self._why = Said(why, values)
-        what = "{path} can't be used as a photo: {reason}."
+        what = word("{path} can't be used as a photo: {reason}.")
         super().__init__(what, remedy, path=printable(str(path)), reason=self._why)
 
     @property
@@ -116,7 +116,7 @@ def _read(path: Path, enough_px: int | None = None) -> tuple[Image.Image, tuple[
         with _open(path, head) as image:
             width, height = size = image.size
             if width * height > MAX_PIXELS:
-                too_large = "{width} x {height} px is too large"
+                too_large = word("{width} x {height} px is too large")
                 raise UnreadableImageError(path, too_large, "Make it smaller first.", width=width, height=height)
             if enough_px:
                 image.draft(None, (enough_px, enough_px))  # JPEG: fewer coefficients are turned into pixels
@@ -233,7 +233,7 @@ def _explain(path: Path, head: bytes, cause: BaseException) -> UnreadableImageEr
         )
     kind = _foreign_kind(head)
     if kind:
-        foreign = "it is {kind}, not a picture that is read here"
+        foreign = word("it is {kind}, not a picture that is read here")
         return UnreadableImageError(path, foreign, "Save it as JPEG or PNG.", kind=Said(kind))
     return UnreadableImageError(path, "it is not a picture, or too damaged to tell")
 
