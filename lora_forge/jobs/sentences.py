@@ -18,6 +18,7 @@ _STAGES = {
     "faces": word("Looking for faces in {total} photos."),
     "face_set": word("Cutting the faces of {total} photos."),
     "tag": word("Tagging {total} photos."),
+    "checkup": word("Checking {total} photos."),
     "download": word("Downloading."),
     WAIT_STAGE: word("Waiting until the checkpoint is free: pictures that are being made come first."),
     "encode": word("Encoding {total} {unit}."),
