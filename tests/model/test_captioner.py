@@ -13,7 +13,7 @@ from PIL import Image
 from lora_forge.errors import TrainingError
 from lora_forge.model.captioner import BlipCaptioner, find_captioners
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]", "a", "red", "woman", "dress", "in", "##s"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]", "a", "red", "woman", "dress", "in"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def test_it_writes_words_of_its_own_vocabulary_the_same_each_time(models: Path) 
     first = captioner(image)
     assert torch.equal(torch.get_rng_state(), state), "no global generator is read or moved"
     assert first == captioner(image)
-    assert set(first.replace("s ", " ").split()) <= {*WORDS, "s", *(f"{word}s" for word in WORDS)}
+    assert first
+    assert set(first.split()) <= set(WORDS)
     other = BlipCaptioner(models / "tiny-blip")(Image.new("RGB", (50, 30), (200, 30, 40)))
     assert other == first
 

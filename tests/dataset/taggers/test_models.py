@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from lora_forge.dataset.taggers import OnnxTagger, TaggerError, Thresholds, find_taggers, tagger_in
 from lora_forge.dataset.taggers.labels import Label, read_csv, read_mapping, spaced, underscored
 from lora_forge.dataset.taggers.onnx_tagger import providers
+from lora_forge.errors import MissingPartError
 from tests.dataset.taggers.conftest import make_tagger, write_list, write_model
 
 
@@ -117,6 +119,15 @@ def test_colours_first_without_a_description_is_not_guessed(tmp_path: Path) -> N
     assert found is not None
     with pytest.raises(TaggerError, match="How photos are prepared for m is not known"):
         OnnxTagger(found)
+
+
+def test_without_onnxruntime_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = tagger_in(make_tagger(tmp_path / "m", "wd"))
+    assert found is not None
+    with pytest.raises(MissingPartError, match="Tagging needs onnxruntime") as raised:
+        OnnxTagger(found)
+    assert "Install it under Libraries" in raised.value.remedy
 
 
 def test_the_cpu_is_the_default_and_always_the_last() -> None:
