@@ -64,7 +64,7 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self.path = root / "tags" / "journal.jsonl"
-        self._size, self._good_size = -1, 0
+        self._mark, self._size, self._good_size = (-1, 0, 0), 0, 0
         self._records: dict[int, Record] = {}
         self._done: list[Record] = []
         self._undone: list[Record] = []
@@ -94,14 +94,14 @@ class Journal:
             TagError: it can't be read.
         """
         try:
-            size = self.path.stat().st_size if self.path.exists() else 0
-            if size == self._size:
+            mark = _mark(self.path)
+            if mark == self._mark:
                 return
-            data = self.path.read_bytes() if size else b""
+            data = self.path.read_bytes() if mark[0] else b""
         except OSError as cause:
             raise TagError("{path} can't be read: {cause}.", path=self.path.name, cause=cause.strerror) from cause
         self._records, self._done, self._undone, self._last, self._open = {}, [], [], 0, None
-        self._size = len(data)
+        self._mark, self._size = mark, len(data)
         self._good_size = data.rfind(b"\n") + 1
         for plain in _lines(data[: self._good_size]):
             self._take(plain)
@@ -144,7 +144,7 @@ class Journal:
                 with contextlib.suppress(OSError):
                     file.truncate(size)
                 raise
-        self._size, self._owed = size + len(line), b""
+        self._mark, self._size, self._owed = _mark(self.path), size + len(line), b""
         self._good_size = self._size
         self._take(plain)
 
@@ -159,7 +159,6 @@ class Journal:
             data = self.path.read_bytes()
             kept = data[data.find(b"\n", len(data) - _KEPT_BYTES) + 1 :]
             atomic.write_bytes(self.path, kept)
-            self._size = -1
             self.read()
 
     def _take(self, plain: dict[str, Any]) -> None:
@@ -189,6 +188,15 @@ class Journal:
             self._undone.remove(record)
             self._done.append(record)
         record.state, record.is_undone = "done", kind == "undo"
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    """What tells that another program has written the file: size, time, inode; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def _line(plain: dict[str, Any]) -> bytes:
