@@ -155,15 +155,14 @@ class Aims:
     def __init__(self, project: Project, mode: str = "project") -> None:
         self.mode = project.crop_mode if mode == "project" else mode
         self._found = FoundFaces.load(project.root) if self.mode == "subject" else None
-        self._plain = {group.name for group in project.groups if group.is_faces}
 
     def of(self, photo: Photo, sha256: str) -> Aim:
         """For ``photo``, whose file has that content. A photo without faces is cut in the middle whatever the mode, so
-        that nothing is prepared again for a mode that changes nothing; so is a face crop, whose middle the face is."""
+        that nothing is prepared again for a mode that changes nothing. In face crops nobody looks for faces."""
         if self.mode == "none":
             return Aim("none")
         faces: tuple[Box, ...] = ()
-        if self._found is not None and photo.group not in self._plain:
+        if self._found is not None:
             faces = (photo.face,) if photo.face else self._found.of(sha256)
         return Aim("subject" if faces else "middle", photo.crop, faces)
 

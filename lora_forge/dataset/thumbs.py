@@ -143,10 +143,9 @@ class Thumbs:
             if not self._is_dirty:
                 return
             self._is_dirty, self._saved_at = False, time.monotonic()
-            photos = {
+            photos = {  # without problems: a reader that is missing now may be there tomorrow
                 place: [look.size_bytes, look.mtime_ns, look.width, look.height, look.sha256]
                 for place, look in self._looks.items()
-                if not look.problem  # a reader that is missing now may be there tomorrow
             }
         text = json.dumps({"version": 1, "photos": photos}, ensure_ascii=False)
         with contextlib.suppress(OSError):

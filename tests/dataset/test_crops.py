@@ -132,13 +132,20 @@ def test_a_head_at_the_top_of_a_portrait_keeps_air_above_it():
     assert exact == (0.0, pytest.approx(92.5), 1000.0, pytest.approx(1092.5))
 
 
+def test_a_head_at_the_bottom_moves_the_square_down_no_further_than_needed():
+    """The head of the face at 1700..1900 is 1580..1930 and has 70 px below it, less than its air of 87."""
+    assert propose((1000, 2000), [(400, 1700, 200, 200)], SQUARE) == (0, 1000, 1000, 1000)
+    exact = plan_cut((1000, 2000), [SQUARE], Aim("subject", None, ((400, 1500, 200, 200),))).edges
+    assert exact == (0.0, pytest.approx(1730 + 87.5 - 1000), 1000.0, pytest.approx(1817.5))
+
+
 def test_a_head_near_the_middle_leaves_the_middle_alone():
     assert propose((1000, 2000), [(400, 900, 200, 200)], SQUARE) == (0, 500, 1000, 1000)
 
 
 def test_of_two_heads_too_far_apart_the_larger_is_kept_and_the_other_left_out_whole():
     """Nor is the small one cut through: the crop ends before it."""
-    large, small = (200, 300, 300, 300), (1180, 300, 100, 100)
+    large, small = (200, 300, 300, 300), (1050, 300, 100, 100)
     size = (3000, 1000)
     x, _, width, _ = propose(size, [small, large], SQUARE)
     (left, _, right, _), (other, *_) = head_of(large, size), head_of(small, size)
