@@ -8,7 +8,6 @@ from dataclasses import replace
 from lora_forge.cli.console import Console
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.taggers import PickOptions, Preview, RunOptions, preview
-from lora_forge.dataset.taggers import run as score
 from lora_forge.errors import ConfigError
 from lora_forge.events import CommandBox
 from lora_forge.work.tagging import TaggerRoom, room_in, tag
@@ -66,7 +65,7 @@ def _preview(args: Namespace, project: Project, room: TaggerRoom, options: RunOp
     fingerprint = room.fingerprint(args.tagger)
     found = preview(project, fingerprint, options, args.photo)
     if found.missing:
-        loaded = room.load(args.tagger, is_fast=args.fast)
-        score(project, loaded, options, found.missing, console, CommandBox(), lambda changes: None)
+        box = CommandBox()
+        tag(project, room, args.tagger, options, found.missing, console, box, is_fast=args.fast, only_scores=True)
         found = preview(project, fingerprint, options, args.photo)
     return found

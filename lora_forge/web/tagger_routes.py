@@ -47,15 +47,21 @@ class _TaggerRoutes:
         return answer({"taggers": [_offer(offer, language) for offer in offers], "modes": list(MODES)})
 
     async def run(self, request: Request) -> Response:
-        """``{"project", "tagger", "keys", ...options}``: a chore; captions are written as one step at its end."""
+        """``{"project", "tagger", "keys", ...options}``: a chore; captions are written as one step at its end.
+
+        ``"only_scores": true`` makes what the sliders of a preview need, and changes no caption.
+        """
         values = await read_json(request)
         project = await in_pool(self._served.project, field(values, "project", str))
         id, keys, options = field(values, "tagger", str), _keys(values), run_options(values)
         room, is_fast = await in_pool(room_of, self._served.desk), field(values, "fast", bool, False)
+        only_scores = field(values, "only_scores", bool, False)
         await in_pool(room.check, id)
         self._served.chores.start(
             Said(_TAGGING),
-            lambda emit, commands: tag(project, room, id, options, keys, emit, commands, is_fast=is_fast),
+            lambda emit, commands: tag(
+                project, room, id, options, keys, emit, commands, is_fast=is_fast, only_scores=only_scores
+            ),
         )
         return answer(self._served.chores.snapshot())
 

@@ -158,8 +158,11 @@ def tag(
     commands: CommandBox,
     *,
     is_fast: bool = False,
+    only_scores: bool = False,
 ) -> str:
     """Tag photos and write their captions as one step that can be undone; returns ``done`` or ``stopped``.
+
+    ``only_scores``: remember the scores for previews, and leave the captions alone.
 
     Raises:
         LoraForgeError: the tagger is not there or failed, or the captions can't be written.
@@ -169,7 +172,7 @@ def tag(
     def write(changes: Mapping[str, list[str]]) -> None:
         book_of(project).write(changes, (word("Automatic tags: {tagger}"), {"tagger": id}))
 
-    return run(project, room.load(id, is_fast=is_fast), options, keys, emit, commands, write)
+    return run(project, room.load(id, is_fast=is_fast), options, keys, emit, commands, None if only_scores else write)
 
 
 def would_be(project: Project, room: TaggerRoom, id: str, options: RunOptions, keys: Sequence[str] | None) -> Preview:

@@ -55,6 +55,9 @@ def test_a_run_is_a_chore_and_previews_follow_the_sliders(open_server: Served, p
     body = {"project": project.root.name, "tagger": "toyworld", "general": 0.5, "drop_overlaps": False}
     before = open_server.post("/lora_forge/taggers/preview", body).json
     assert before == {"tags": {}, "missing": ["photos/0.png", "photos/1.png"]}
+    assert chore(open_server, {**body, "only_scores": True}, "taggers/run")["state"] == "done"
+    assert [photo.caption for photo in project.photos()] == ["", ""]
+    assert open_server.post("/lora_forge/taggers/preview", body).json["missing"] == []
     assert chore(open_server, body, "taggers/run")["state"] == "done"
     assert [set(photo.caption.split(", ")) for photo in project.photos()] == [{"ohwx", *tags(look)} for look in LOOKS]
     slid = {**body, "keys": ["photos/1.png"], "general": 1.0, "add": ["art"], "mode": "replace"}

@@ -43,12 +43,13 @@ def run(
     keys: Sequence[str] | None,
     emit: Emit,
     commands: CommandBox,
-    write: Write,
+    write: Write | None,
 ) -> str:
     """Tag the photos ``keys`` (None: all); returns ``done`` or ``stopped``.
 
-    Captions are handed to ``write`` in one go at the end, those that change alone. After a stop none is written, but
-    a tagger's scores are remembered and the next run goes on from there.
+    Captions are handed to ``write`` in one go at the end, those that change alone; without it photos are scored for
+    previews and no caption changes. After a stop none is written, but a tagger's scores are remembered and the next
+    run goes on from there.
 
     Raises:
         TaggerError: the model failed, or a list is wrong.
@@ -70,6 +71,9 @@ def run(
             "Stopped after {done} of {total} photos; no caption was changed.", done=len(found), total=len(wanted)
         )
         return "stopped"
+    if write is None:
+        stage.finish("{done} photos scored; move the sliders, then write the captions.", done=len(found))
+        return "done"
     changes = _Captions(project, options.mode).changes(found)
     if changes:
         write(changes)
