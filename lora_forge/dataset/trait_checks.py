@@ -15,6 +15,7 @@ from lora_forge.dataset.trait_rules import CHANGEABLE, PART, axis_of, is_of_subj
 from lora_forge.dataset.traits import Survey, Trait, Traits, subject_files
 from lora_forge.i18n import Said, word
 
+_Where = Mapping[str, Mapping[str, None]]
 _PARTLY_FROM, _PARTLY_TO = 0.2, 0.9
 _FEWEST = 2
 _OF_THE_SUBJECT = ("hair colour", "eyes colour", "hair length")
@@ -49,9 +50,11 @@ def contradictions(project: Project, kind: str, seen: Survey) -> list[Contradict
     """
     files = subject_files(book_of(project))
     tags = {key: {same(tag) for tag in file.caption.tags} for key, file in files.items()}
-    where: dict[str, tuple[str, ...]] = {}
-    for trait in seen.traits:
-        where[trait.tag] = tuple(key for key, there in tags.items() if same(trait.tag) in there)
+    named: defaultdict[str, dict[str, None]] = defaultdict(dict)  # an ordered set each
+    for key, there in tags.items():
+        for name in there:
+            named[name][key] = None
+    where = {trait.tag: named.get(same(trait.tag), {}) for trait in seen.traits}
     deleted = set(map(same, Traits.load(project).parts))
     traits = [trait for trait in seen.traits if same(trait.tag) not in deleted]
     again = [trait for trait in seen.traits if same(trait.tag) in deleted and where[trait.tag]]
@@ -61,16 +64,14 @@ def contradictions(project: Project, kind: str, seen: Survey) -> list[Contradict
         *_on_one_photo(traits, where, tags),
         *differing,
         *_on_some(kind, [trait for trait in traits if axis_of(trait.tag)[0] not in settled], where, tags),
-        *(_there_again(trait, where[trait.tag]) for trait in again),
+        *(_there_again(trait, tuple(where[trait.tag])) for trait in again),
     ]
 
 
-def _on_one_photo(
-    traits: Sequence[Trait], where: Mapping[str, tuple[str, ...]], tags: Mapping[str, set[str]]
-) -> list[Contradiction]:
+def _on_one_photo(traits: Sequence[Trait], where: _Where, tags: Mapping[str, set[str]]) -> list[Contradiction]:
     found = []
     for one, other in _rivals(traits):
-        photos = tuple(key for key in where[one.tag] if key in set(where[other.tag]) and not shows_several(tags[key]))
+        photos = tuple(key for key in where[one.tag] if key in where[other.tag] and not shows_several(tags[key]))
         if photos:
             values = {"one": one.tag, "other": other.tag, "count": len(photos)}
             sentence = Said(word("{one} and {other} are both on {count} photos, and can't both be true."), values)
@@ -83,14 +84,14 @@ def _on_one_photo(
     return found
 
 
-def _between_photos(traits: Sequence[Trait], where: Mapping[str, tuple[str, ...]]) -> list[Contradiction]:
+def _between_photos(traits: Sequence[Trait], where: _Where) -> list[Contradiction]:
     found = []
     for one, other in _rivals(traits):
         if axis_of(one.tag)[0] not in _OF_THE_SUBJECT or CHANGEABLE in (one.answer, other.answer):
             continue
         most, least = sorted((one, other), key=lambda trait: -trait.count)
-        photos = tuple(key for key in where[least.tag] if key not in set(where[most.tag]))
-        alone = [key for key in where[most.tag] if key not in set(where[least.tag])]
+        photos = tuple(key for key in where[least.tag] if key not in where[most.tag])
+        alone = [key for key in where[most.tag] if key not in where[least.tag]]
         if min(len(photos), len(alone)) < _FEWEST:
             continue
         values = {"one": most.tag, "ones": len(alone), "other": least.tag, "others": len(photos)}
@@ -105,16 +106,14 @@ def _between_photos(traits: Sequence[Trait], where: Mapping[str, tuple[str, ...]
     return found
 
 
-def _on_some(
-    kind: str, traits: Sequence[Trait], where: Mapping[str, tuple[str, ...]], tags: Mapping[str, set[str]]
-) -> list[Contradiction]:
+def _on_some(kind: str, traits: Sequence[Trait], where: _Where, tags: Mapping[str, set[str]]) -> list[Contradiction]:
     found = []
     for trait in traits:
         if not is_of_subject(kind, trait.category) or trait.answer == CHANGEABLE:
             continue
         if not _PARTLY_FROM <= trait.share < _PARTLY_TO or trait.count < _FEWEST:
             continue
-        missing = tuple(key for key in tags if key not in set(where[trait.tag]))
+        missing = tuple(key for key in tags if key not in where[trait.tag])
         values = {"tag": trait.tag, "share": round(trait.share * 100), "count": trait.count, "total": len(tags)}
         sentence = Said(word("{tag} is on {share} % of the photos only, {count} of {total}."), values)
         name = {"tag": trait.tag}
