@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lora_forge import atomic
@@ -157,18 +157,21 @@ class Project:
 
     def photos(self) -> tuple[Photo, ...]:
         """All photos, sorted by their place; pictures directly in images/ belong to the default group."""
-        found = sorted(self._image_paths(), key=lambda path: self.key(path))
-        return tuple(self.photo(path) for path in found)
+        return tuple(self.photo(path) for path in self.photo_paths())
+
+    def photo_paths(self) -> list[Path]:
+        """Where all photos are, sorted by their place."""
+        return sorted(self._image_paths(), key=lambda path: self.key(path))
 
     def photo(self, path: Path) -> Photo:
         """What is known of the picture at ``path``, which lies in images/."""
-        key = PurePosixPath(self.key(path))
+        key = self.key(path)
         mask = self.mask_place(path)
-        box = self._values["faces"].get(str(key))  # set by hand in the file, or by a version that knew no content
-        edit = self._edits.of(str(key), path)
+        box = self._values["faces"].get(key)  # set by hand in the file, or by a version that knew no content
+        edit = self._edits.of(key, path)
         return Photo(
             path=path,
-            group=key.parts[0] if len(key.parts) > 1 else DEFAULT_GROUP,
+            group=self.group_name(path),
             caption=read_caption(caption_path(path)),
             mask_path=mask if mask.is_file() else None,
             face=edit.face or (parse_box(box) if box is not None else None),
@@ -178,6 +181,11 @@ class Project:
     def key(self, path: Path) -> str:
         """A picture's place within images/, with forward slashes: its name in project.json and the manifest."""
         return path.relative_to(self.images_dir).as_posix()
+
+    def group_name(self, path: Path) -> str:
+        """The group of the picture at ``path``."""
+        parts = path.relative_to(self.images_dir).parts
+        return parts[0] if len(parts) > 1 else DEFAULT_GROUP
 
     def mask_place(self, path: Path) -> Path:
         """Where the mask of the picture at ``path`` belongs, there or not."""

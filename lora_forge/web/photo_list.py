@@ -13,6 +13,7 @@ from lora_forge.dataset.images import IMAGE_SUFFIXES
 from lora_forge.dataset.naming import printable
 from lora_forge.dataset.project import Photo, Project
 from lora_forge.dataset.thumbs import Look, Thumbs, thumbs_of
+from lora_forge.errors import DatasetError
 from lora_forge.i18n import Said, say, word
 from lora_forge.web.answers import RefusedError
 from lora_forge.web.places import confined
@@ -24,21 +25,20 @@ _NO_NAME = word("Its name can't be shown; give the file another one.")
 def listing(project: Project, language: str = "en") -> dict[str, Any]:
     """Everything of ``project`` that the photo wall shows. What has not been measured yet has the width 0, and is
     measured behind."""
-    thumbs, photos = thumbs_of(project.root), project.photos()
-    found, sources = FoundFaces.load(project.root), {cut["key"]: cut["source"] for cut in project.cuts}
+    thumbs, found = thumbs_of(project.root), FoundFaces.load(project.root)
+    sources = {cut["key"]: cut["source"] for cut in project.cuts}
     shown, unknown = [], []
-    for photo in photos:
+    for path in project.photo_paths():
         try:
-            look = thumbs.look(photo.path)
+            look = thumbs.look(path)
         except OSError:  # taken away since the folder was read
             continue
         if not look.width and not look.problem:
-            unknown.append(photo.path)
-        key = project.key(photo.path)
-        shown.append(_photo(photo, key, look, found, sources.get(key), language))
+            unknown.append(path)
+        shown.append(_photo(project, path, look, found, sources.get(project.key(path)), language))
     if unknown:
         thumbs.measure_behind(unknown)
-    counts = Counter(photo.group for photo in photos)
+    counts = Counter(photo["group"] for photo in shown)
     return {
         "project": project.root.name,
         "trigger_word": project.trigger_word,
@@ -96,15 +96,24 @@ def trash_entry(project: Project, number: int) -> trash.TrashEntry:
     return entry
 
 
-def _photo(photo: Photo, key: str, look: Look, found: FoundFaces, source: str | None, language: str) -> dict[str, Any]:
-    proposed = found.of(look.sha256)[:1] if look.sha256 else ()
-    shown, problem = printable(key), look.problem.text(language) if look.problem else ""
-    if shown != key:
+def _photo(
+    project: Project, path: Path, look: Look, found: FoundFaces, source: str | None, language: str
+) -> dict[str, Any]:
+    key, problem = project.key(path), look.problem.text(language) if look.problem else ""
+    try:
+        photo = project.photo(path)
+    except DatasetError as cause:  # its caption can't be read
+        photo, problem = (
+            Photo(path, project.group_name(path), "", None, None),
+            Said(cause.what, cause.values).text(language),
+        )
+    if printable(key) != key:
         problem = say(_NO_NAME, language)
+    proposed = found.of(look.sha256)[:1] if look.sha256 else ()
     return {
-        "key": shown,
+        "key": printable(key),
         "group": photo.group,
-        "name": printable(photo.path.name),
+        "name": printable(path.name),
         "width": look.width,
         "height": look.height,
         "stamp": look.stamp,

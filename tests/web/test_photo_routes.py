@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -112,6 +114,23 @@ def test_a_broken_file_is_a_sentence_in_the_language_asked_for(open_server: Serv
     got = thumb(open_server, project, "photos/坏.png")
     assert got.status == 404
     assert "it is a PDF" in got.json["error"]["what"]
+
+
+def test_a_caption_that_cant_be_read_is_the_photos_problem_alone(open_server: Served, project: Project) -> None:
+    (project.images_dir / "photos" / "b.txt").write_bytes(b"x" * (2 << 20))
+    (broken,) = [one for one in wall(open_server, project)["photos"] if one["problem"]]
+    assert (broken["key"], broken["width"], broken["caption"]) == ("photos/b.jpg", 600, "")
+    assert "too large for a caption" in broken["problem"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text_is_shown_as_what_it_probably_is(open_server: Served, project: Project) -> None:
+    folder = os.fsencode(project.images_dir / "photos")
+    os.rename(os.path.join(folder, b"b.jpg"), os.path.join(folder, "照片很多".encode("gbk") + b".jpg"))
+    photos = wall(open_server, project)["photos"]
+    (odd,) = [one for one in photos if one["problem"]]
+    assert (odd["name"], odd["problem"]) == ("照片很多.jpg", "Its name can't be shown; give the file another one.")
+    assert len(photos) == 3
 
 
 def test_photos_go_to_the_trash_in_one_batch_and_come_back_in_one(open_server: Served, project: Project) -> None:
