@@ -136,6 +136,10 @@
 
   function drawAll() {
     drawSet();
+    drawPhotos();
+  }
+
+  function drawPhotos() {
     ui.grid.setKeys(found ? order.filter((key) => found.has(key)) : order);
     ui.found.textContent = found ? say("found", { count: found.size, total: order.length }) : "";
     drawCaption();
@@ -201,7 +205,7 @@
   // ------------------------------------------------------------------ the filter
 
   let search = null;
-  const findSoon = kit.debounce(80, find);
+  const findSoon = kit.debounce(15, find); // an earlier question is given up
 
   async function find() {
     const query = ui.filter.value.trim();
@@ -209,7 +213,7 @@
     ui.filter.removeAttribute("aria-invalid");
     if (!query) {
       found = null;
-      drawAll();
+      drawPhotos();
       return;
     }
     search = new AbortController();
@@ -218,7 +222,7 @@
         const told = await get("tags/find", { project: project(), query }, { signal: search.signal });
         found = new Set(told.keys);
         if (ui.line.classList.contains("lf-error")) tell(ui.line, "");
-        drawAll();
+        drawPhotos();
       } catch (problem) {
         if (problem.name !== "AbortError") ui.filter.setAttribute("aria-invalid", "true");
         throw problem;
@@ -722,7 +726,7 @@
           part("span", {}, one.sentence),
           button(say("found", { count: one.photos.length, total: order.length }), () => {
             found = new Set(one.photos);
-            drawAll();
+            drawPhotos();
           }),
           ...one.fixes.map((fix) => button(fix.label, () => mend(one, fix)))
         )
