@@ -106,6 +106,8 @@ def read(path: str) -> tuple[str, Stamp]:
         raise TagError("The caption {path} can't be read: {cause}.", path=name, cause=_why(cause)) from cause
     if len(data) > MAX_CAPTION_BYTES:
         raise TagError("{path} is more than 1 MB, too large for a caption.", "Is it another kind of file?", path=name)
+    if data.isascii() and b"\0" not in data:  # most are, and nothing needs to be guessed
+        return data.decode("ascii"), stamp
     return decode_text(data), stamp
 
 
