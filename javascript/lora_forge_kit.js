@@ -287,7 +287,7 @@
       } else if (event && (event.ctrlKey || event.metaKey)) {
         this.anchor = key;
       } else {
-        this.selected = new Set([key]);
+        if (!this.options.isList) this.selected = new Set([key]); // in a list the arrows walk, and Space ticks
         this.anchor = key;
       }
       this.cursor = key;
@@ -348,7 +348,7 @@
         if (!(this.options.onTile && this.options.onTile(this.cursor))) this.toggle(this.cursor);
       } else if (event.key === "Enter" && this.cursor && this.options.onOpen) this.options.onOpen(this.cursor);
       else if (event.key === "Delete" && this.options.onDelete && this.selected.size) this.options.onDelete();
-      else return;
+      else if (!(this.cursor && this.options.onLetter && this.options.onLetter(event, this.cursor))) return;
       event.preventDefault();
       event.stopPropagation(); // the hosts have keys of their own
     }
@@ -361,7 +361,7 @@
   // ------------------------------------------------------------------ beside a run
 
   const RUNNING = ["waiting", "running", "stopping"];
-  const chore = { told: null, listeners: [], asked: 0, isAsking: false, since: 0 };
+  const chore = { told: null, listeners: [], asked: 0, isAsking: false, rate: 0 };
 
   function onChore(act) {
     chore.listeners.push(act);
@@ -374,8 +374,9 @@
     if (chore.isAsking || Date.now() - chore.asked < pause) return;
     [chore.isAsking, chore.asked] = [true, Date.now()];
     try {
-      const before = chore.told;
-      chore.told = await get("status", { board: "chores" });
+      const [before, since] = [chore.told, chore.at];
+      [chore.told, chore.at] = [await get("status", { board: "chores" }), Date.now()];
+      chore.rate = rateOf(before, chore.told, (chore.at - since) / 1000);
       const wasBusy = before && RUNNING.includes(before.state);
       const hasEnded = !isBusy() && before && (wasBusy || before.job !== chore.told.job);
       drawChores();
@@ -385,6 +386,14 @@
     } finally {
       chore.isAsking = false;
     }
+  }
+
+  // Steps a second, smoothed; what an earlier try had fetched already does not count.
+  function rateOf(before, now, seconds) {
+    const goesOn = before && before.job === now.job && before.stage === now.stage && now.step >= before.step && before.step > 0;
+    if (!goesOn || !(seconds > 0)) return 0;
+    const fresh = (now.step - before.step) / seconds;
+    return chore.rate ? 0.7 * chore.rate + 0.3 * fresh : fresh;
   }
 
   // Look at once: a chore was just started.
@@ -419,7 +428,8 @@
     const place = bar.place;
     $("b", bar).textContent = `${told.title || ""} · ${say(place, told.state)}`;
     const left = told.seconds_left ? ` · ${forge.clock(told.seconds_left)} ${say(place, "left")}` : "";
-    $(".lf-count", bar).textContent = busy && told.total ? `${amount(told.step, told)} / ${amount(told.total, told)}${left}` : "";
+    const speed = busy && told.total > 5e6 && chore.rate ? ` · ${amount(chore.rate, told)}/s` : "";
+    $(".lf-count", bar).textContent = busy && told.total ? `${amount(told.step, told)} / ${amount(told.total, told)}${speed}${left}` : "";
     $(".lf-bar", bar).hidden = !busy;
     $(".lf-bar i", bar).style.width = `${told.total ? (100 * told.step) / told.total : 0}%`;
     $("button", bar).hidden = !busy;

@@ -42,6 +42,7 @@
       update: updateTile,
       onSelect: drawCaption,
       onTile: (key) => wall && flip(key),
+      onOpen: () => $("input", ui.entry).focus(),
     });
     put(frame, 
       part("div.lf-tools", {}, ui.undo, ui.redo, ui.filter, ui.found, fileButtons()),
@@ -54,20 +55,19 @@
       (ui.auto = part("section.lf-part")),
       (ui.downloads = part("section.lf-part"))
     );
-    frame.onkeydown = onKey;
     shownProject = null;
     refresh();
   }
 
-  function onKey(event) {
-    if (!(event.ctrlKey || event.metaKey) || event.target.closest("input, textarea")) return;
+  document.addEventListener("keydown", (event) => {
+    const isOurs = place && kit.step() === "tags" && forge.isVisible();
+    if (!isOurs || !(event.ctrlKey || event.metaKey) || event.target.closest("input, textarea, dialog")) return;
     const key = event.key.toLowerCase();
     if (key === "z") step(event.shiftKey ? "redo" : "undo");
     else if (key === "y") step("redo");
     else return;
     event.preventDefault();
-    event.stopPropagation();
-  }
+  });
 
   // ------------------------------------------------------------------ what is there
 
@@ -243,7 +243,7 @@
     ui.order = part("select", { onchange: drawSet }, ...["by_count", "by_name", "by_kind"].map((name) => part("option", { value: name }, say(name))));
     ui.ticked = part("span.lf-count");
     ui.set = new kit.Grid({
-      label: say("tags_of_set"),
+      label: `${say("tags_of_set")}. ${say("set_keys")}`,
       isList: true,
       height: 30,
       gap: 2,
@@ -255,13 +255,21 @@
         return true;
       },
       onDelete: () => removeTicked(),
+      onOpen: filterBy,
+      onLetter: (event, tag) => {
+        const acts = { w: startWall, t: ownWord };
+        if (event.ctrlKey || event.metaKey || !(event.key in acts)) return false;
+        acts[event.key](tag);
+        return true;
+      },
     });
     return part(
       "div.lf-set",
       {},
       part("div.lf-tools", {}, part("b", {}, say("tags_of_set")), ui.ticked),
       part("div.lf-tools", {}, ui.search, ui.order),
-      ui.set.root
+      ui.set.root,
+      part("p.lf-quiet", {}, say("set_keys"))
     );
   }
 
@@ -418,12 +426,24 @@
 
   function chipOf(tag, index, someOf, keys) {
     const isLocked = tag === book.trigger;
-    const chip = part("span.lf-chip", { role: "listitem", title: isLocked ? say("locked") : say("drag_hint"), draggable: !isLocked && keys.length === 1 }, ...named(tag));
+    const chip = part("span.lf-chip", { role: "listitem", title: isLocked ? say("locked") : say("drag_hint"), draggable: !isLocked && keys.length === 1, data: { tag } }, ...named(tag));
     if (zh(tag) && place.dataset.language !== "zh") chip.title = `${zh(tag)}\n${chip.title}`;
     chip.classList.toggle("lf-some", Boolean(someOf));
     chip.classList.toggle("lf-locked", isLocked);
     if (someOf) chip.append(part("small", {}, ` ${someOf}/${keys.length}`));
     if (isLocked) return chip;
+    chip.tabIndex = 0;
+    chip.addEventListener("keydown", (event) => {
+      if (event.target !== chip) return;
+      const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      const chips = [...ui.chips.children];
+      if (way && event.altKey && keys.length === 1) edit({ kind: "move", tag, to: index + way }, keys).then(() => focusChip(tag));
+      else if (way) (chips[index + way] || chip).focus();
+      else if (event.key === "Delete") edit({ kind: "remove", tags: [tag] }, keys).then(() => focusChip(null, index));
+      else if (event.key === "Enter") editChip(chip, tag, keys);
+      else return;
+      event.preventDefault();
+    });
     const remove = part("button.lf-x", { type: "button", onclick: () => edit({ kind: "remove", tags: [tag] }, keys) }, "×");
     remove.setAttribute("aria-label", say("remove_tag", { tag }));
     chip.append(remove);
@@ -437,6 +457,12 @@
       if (moved && moved !== tag) edit({ kind: "move", tag: moved, to: index }, keys);
     });
     return chip;
+  }
+
+  function focusChip(tag, index) {
+    const chips = [...ui.chips.children];
+    const found = tag === null ? chips[Math.min(index, chips.length - 1)] : chips.find((one) => one.dataset.tag === tag);
+    if (found) found.focus();
   }
 
   function editChip(chip, tag, keys) {
@@ -810,7 +836,8 @@
       for (const field of [auto.general.element, auto.character.element]) field.parentElement.hidden = !isTags;
       previewSoon();
     };
-    const run = button(say("auto_run"), runAuto, { id: "lora_forge_auto_run" });
+    const run = button(say("auto_run"), () => runAuto(false), { id: "lora_forge_auto_run" });
+    const look = button(say("auto_look"), () => runAuto(true), { title: say("auto_look_hint") });
     run.classList.add("lf-primary");
     put(ui.auto, 
       head,
@@ -823,7 +850,8 @@
         labelled("swap", auto.swap),
         labelled("underscores", auto.underscores),
         labelled("character_tags", auto.characters),
-        run
+        run,
+        look
       ),
       auto.sentence,
       auto.preview
@@ -859,9 +887,9 @@
     put(auto.preview, part("b", {}, say("auto_preview")), part("div.lf-chips", {}, ...tags.map((tag) => part("span.lf-chip", {}, ...named(tag)))));
   }
 
-  async function runAuto() {
+  async function runAuto(onlyLooks) {
     await guarded(ui.line, async () => {
-      await post("taggers/run", { project: project(), keys: null, ...autoOptions() });
+      await post("taggers/run", { project: project(), keys: null, only_scores: onlyLooks, ...autoOptions() });
       tell(ui.line, "");
       await kit.startedChore();
     });

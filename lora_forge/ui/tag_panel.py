@@ -21,6 +21,7 @@ WORDS = {
     ),
     "found": word("{count} of {total} photos"),
     "tags_of_set": word("Tags of the set"),
+    "set_keys": word("Space ticks, Enter shows the photos, W the yes/no wall, T your translation, Delete removes."),
     "tag_search": word("Search these tags"),
     "by_count": word("by number"),
     "by_name": word("by name"),
@@ -73,7 +74,7 @@ WORDS = {
     "locked": word("The trigger word stays in front."),
     "tokens": word("{tokens} of {limit} tokens"),
     "too_long": word("over {limit}: the rest goes in another block of {limit}, and weighs less"),
-    "drag_hint": word("Drag to move; × removes; double click edits."),
+    "drag_hint": word("Drag or Alt + arrow to move; × or Delete removes; double click or Enter edits."),
     "remove_tag": word("Remove {tag}"),
     "conflict": word(
         "Somebody else changed these captions meanwhile. They are up to date now: press again if you still want it."
@@ -116,6 +117,8 @@ WORDS = {
     "underscores": word("Keep underscores"),
     "character_tags": word("Names of characters"),
     "auto_run": word("Tag the photos"),
+    "auto_look": word("Only look"),
+    "auto_look_hint": word("Writes nothing: choose the thresholds first, with what each photo would get."),
     "auto_preview": word("With these thresholds this photo gets:"),
     "downloads_title": word("Models to get"),
     "download": word("Download {size}"),

@@ -194,3 +194,44 @@ def test_thousands_of_photos_keep_few_elements_in_the_page(page: Any, served: Se
     wanted = sum((7 - number * 7) % 300 < 30 and (8 - number * 7) % 300 >= 30 for number in range(2000))
     assert re.match(r"(\d+) of", shown) is not None
     assert int(shown.split()[0]) == wanted
+
+
+def test_the_tags_are_edited_by_keyboard_alone(page: Any, served: Served, archive: Path) -> None:
+    choose_project(page, "keys")
+    page.set_input_files(FILES, str(archive))
+    page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
+    go(page, "tags")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
+    first, second, *rest = captions(served, "keys")["toy-02"].split(", ")
+
+    page.focus("#lora_forge_tags .lf-desk > .lf-grid")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")  # to the field
+    page.keyboard.type("moon")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{CHIPS} [data-tag=moon]")
+    page.focus(f"{CHIPS} [data-tag='{first}']")
+    page.keyboard.press("Alt+ArrowRight")
+    page.wait_for_function(f"document.querySelector('{CHIPS}').children[1].dataset.tag === '{first}'")
+    assert captions(served, "keys")["toy-02"] == ", ".join([second, first, *rest, "moon"])
+    page.focus(f"{CHIPS} [data-tag=moon]")
+    page.keyboard.press("Delete")
+    page.wait_for_selector(f"{CHIPS} [data-tag=moon]", state="detached")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector(f"{CHIPS} [data-tag=moon]")
+
+    # two tags ticked and removed from all
+    page.focus("#lora_forge_tags .lf-set .lf-grid")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#lora_forge_tags .lf-count:has-text('2 tags ticked')")
+    ticked = page.eval_on_selector_all(
+        "#lora_forge_tags .lf-row[aria-selected=true]", "rows => rows.map((row) => row.dataset.key)"
+    )
+    page.keyboard.press("Delete")
+    for tag in ticked:
+        page.wait_for_selector(f"#lora_forge_tags .lf-row[data-key='{tag}']", state="detached")
+    assert not any(tag in text.split(", ") for tag in ticked for text in captions(served, "keys").values())
