@@ -3,6 +3,9 @@
 ::
 
     book.py      TagBook: what the captions say now, edits, undo and redo, who changed what
+    change.py    what an edit has changed, for whoever shows it
+    shelf.py     what the captions say now, compared with the disk
+    history.py   planning undo and redo, and what a crash left
     texts.py     one caption file: its tags, the rest of it, and whether it is prose
     edits.py     the operations, pure: tags in, tags out
     disk.py      finding, reading and writing the files; all of an edit or nothing of it

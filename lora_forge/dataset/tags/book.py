@@ -11,13 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lora_forge.dataset.captions import clean_text
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.tags import disk, edits, locking
+from lora_forge.dataset.tags.change import Change, ConflictError, PhotoTags
 from lora_forge.dataset.tags.errors import TagError
 from lora_forge.dataset.tags.history import Plan, plan_back, plan_forth, settle
 from lora_forge.dataset.tags.journal import Journal, Label
@@ -29,41 +29,6 @@ from lora_forge.i18n import word
 __all__ = ["Change", "ConflictError", "PhotoTags", "TagBook", "book_of"]
 _FRESH_S = 0.5
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PhotoTags:
-    """One photo's caption. ``text``: all of it, where it is not plain tags on one line."""
-
-    tags: tuple[str, ...]
-    tokens: int
-    text: str | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an edit, or the time since a revision, has changed. ``gone``: photos that are not there any more.
-    ``left_out``: templates and values saying what was not edited and why. ``undo``, ``redo``: what they would do."""
-
-    revision: int
-    changed: Mapping[str, PhotoTags]
-    gone: tuple[str, ...] = ()
-    label: Label = ("", {})
-    left_out: tuple[Label, ...] = ()
-    undo: Label = ("", {})
-    redo: Label = ("", {})
-
-
-class ConflictError(TagError):
-    """Somebody else has changed captions since; ``change`` is what they say now."""
-
-    def __init__(self, change: Change, names: Sequence[str]) -> None:
-        super().__init__(
-            "{names} changed meanwhile, in another page or by another program.",
-            "Look at what is there now, and do it again.",
-            names=", ".join(names[:3]) + (" …" if len(names) > 3 else ""),
-        )
-        self.change = change
 
 
 class TagBook:
