@@ -17,10 +17,11 @@ from lora_forge.dataset.prepared import load_prepared, manifest_path
 from lora_forge.dataset.processing import FaceFinder, ProcessSettings, process
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.project_file import CROP_MODES
-from lora_forge.errors import DatasetError
+from lora_forge.errors import DatasetError, TrainingError
 from lora_forge.events import CommandBox, Emit, Warned
 from lora_forge.i18n import Said, word
 from lora_forge.presets import KINDS
+from lora_forge.train import claim
 from lora_forge.web.answers import RefusedError, answer, field, read_json
 from lora_forge.web.serving import Served, in_pool
 
@@ -41,6 +42,7 @@ class PhotoChores:
         wanted = _settings(values)
         kind, dirs = _kind(values), self._model_dirs()
         project = await in_pool(self._served.project, field(values, "project", str))
+        await in_pool(_check_unused, project)
 
         def work(emit: Emit, commands: CommandBox) -> str:
             needs_faces = wanted.faces or wanted.crop == "subject"
@@ -107,6 +109,21 @@ class PhotoChores:
 
     def _model_dirs(self) -> Sequence[Path]:
         return self._served.desk.model_dirs().get("insightface", ())
+
+
+def _check_unused(project: Project) -> None:
+    """Nothing, unless a run may still read the prepared photos.
+
+    Raises:
+        RefusedError: one is at work.
+    """
+    for lock in project.runs_dir.glob(f"*/{claim.FILE_NAME}"):
+        try:
+            with claim.claimed(lock.parent):
+                pass
+        except TrainingError as cause:
+            what, remedy = "A run is using these photos.", "Wait for its end, or stop it first."
+            raise RefusedError(409, what, remedy) from cause
 
 
 def _settings(values: dict[str, Any]) -> ProcessSettings:

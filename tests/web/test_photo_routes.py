@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from lora_forge.dataset.project import Group, Project
+from lora_forge.train.claim import claimed
 from tests.web.conftest import Served
 
 WAIT_S = 60.0
@@ -310,6 +311,14 @@ def test_the_checkup_and_its_remedies_by_route(open_server: Served, project: Pro
     assert (project.images_dir / "photos" / "坏.png").exists()
     assert open_server.post("/lora_forge/photos/remedy", {**wanted, "finding": "none"}).status == 400
     assert open_server.post("/lora_forge/photos/remedy/undo", {"project": name, "undo": {"kind": "x"}}).status == 400
+
+
+def test_photos_that_a_run_is_using_are_not_prepared_anew(open_server: Served, project: Project) -> None:
+    wanted = {"project": project.root.name, "resolution_px": 64, "crop": "middle"}
+    with claimed(project.runs_dir / "girl"):
+        got = open_server.post("/lora_forge/photos/process", wanted)
+    assert (got.status, got.json["error"]["what"]) == (409, "A run is using these photos.")
+    assert chore(open_server, "process", wanted)["state"] == "done"
 
 
 def test_a_stop_ends_the_chore(open_server: Served, project: Project) -> None:
