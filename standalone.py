@@ -89,9 +89,9 @@ class Stack:
         self.python = os.path.join(folder, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
 
 
-NEWEST = Stack(VENV, ["torch", "core", "ui", "extras", "dev"])
+NEWEST = Stack(VENV, ["torch", "core", "ui", "extras", "nodeps", "dev"])
 # Inside .venv, so that deleting that starts everything over and no tool looks into it.
-A1111 = Stack(os.path.join(VENV, "a1111"), ["torch", "a1111"])
+A1111 = Stack(os.path.join(VENV, "a1111"), ["torch", "a1111", "a1111-nodeps"])
 STACKS = {"newest": NEWEST, "a1111": A1111}
 
 
@@ -261,9 +261,11 @@ def install_part(stack: Stack, part: str) -> None:
         "torch": "torch",
         "core": "diffusers, peft, transformers",
         "ui": "gradio",
-        "extras": "optional optimizers and readers",
+        "extras": "optional optimizers, readers and what faces and tags run on",
+        "nodeps": "insightface",
         "dev": "the tools of the tests",
         "a1111": "what AUTOMATIC1111 pins",
+        "a1111-nodeps": "insightface and onnx as they go there",
         "package": "LoRA Forge itself",
     }[part]
     index = os.environ.get("INDEX_URL")
@@ -272,7 +274,8 @@ def install_part(stack: Stack, part: str) -> None:
         if subprocess.call([stack.python, "-c", "import torch"], stderr=subprocess.DEVNULL) == 0:
             return
         torch_hint()
-    what = ["--no-deps", "-e", HERE] if part == "package" else ["-r", os.path.join(HERE, f"requirements-{part}.txt")]
+    what = ["-e", HERE] if part == "package" else ["-r", os.path.join(HERE, f"requirements-{part}.txt")]
+    what = ["--no-deps", *what] if part == "package" or part.endswith("nodeps") else what
     pip = [stack.python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else []) + what
     before = time.time()

@@ -150,8 +150,8 @@ def test_tools_settings_do_not_ask_for_a_new_install(folder: Path) -> None:
 @pytest.fixture
 def tools(folder: Path, tmp_path: Path) -> Path:
     """Both stacks stamped as complete, and tools that say how they were called; returns the folder with the tools."""
-    newest = stand_in(folder, **_current_stamp(folder, "torch", "core", "ui", "extras", "dev"))
-    stand_in(folder, venv=".venv/a1111", **_current_stamp(folder, "torch", "a1111"))
+    newest = stand_in(folder, **_current_stamp(folder, "torch", "core", "ui", "extras", "nodeps", "dev"))
+    stand_in(folder, venv=".venv/a1111", **_current_stamp(folder, "torch", "a1111", "a1111-nodeps"))
     place = tmp_path / "tools"
     place.mkdir()
     code = """import os, sys

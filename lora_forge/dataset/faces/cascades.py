@@ -23,7 +23,7 @@ LEAST_SHARE = 1 / 20
 SCALE_STEP = 1.1
 NEIGHBOURS = 5  # windows that must agree; OpenCV's samples use 3 to 6
 PROFILE_NEIGHBOURS = 7  # the profile cascade errs more often
-LBP_NEIGHBOURS = 10  # scikit-image's own 4 sees a face in the patch on an astronaut's arm
+LBP_NEIGHBOURS = 8  # scikit-image's own 4 sees a face in the patch on an astronaut's arm
 PROFILE_YAW = 75.0  # what a profile cascade was trained on; only its side is known, not the degrees
 
 HAAR = word(

@@ -84,7 +84,7 @@ def _detector() -> onnx.ModelProto:
         node("Gather", ["line", "columns"], ["picked"], axis=3),
         node("Mul", ["picked", "std"], ["scaled"]),
         node("Add", ["scaled", "mean"], ["bytes"]),
-        *(node("Gather", ["bytes", index], [name], axis=1) for name, index in (("R4", "r"), ("G4", "gi"), ("B4", "bi"))),
+        *(node("Gather", ["bytes", one], [to], axis=1) for to, one in (("R4", "r"), ("G4", "gi"), ("B4", "bi"))),
         *(node("Reshape", [f"{name}4", "shape"], [name]) for name in "RGB"),
         node("Mul", ["R", "four"], ["high"]), node("Mul", ["G", "g"], ["low"]),
         node("Add", ["high", "low"], ["sum"]), node("Sub", ["sum", "shift"], ["values"]),
