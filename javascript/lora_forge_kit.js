@@ -129,9 +129,9 @@
     const place = $("#lora_forge_live .lf-live");
     return place ? place.dataset.language : "en";
   };
-  const thumb = (photo) => address("thumb", { project: project(), key: photo.key, v: photo.stamp });
-  const picture = (photo, side) =>
-    address("picture", { path: `${project()}/images/${photo.key}`, side, v: photo.stamp });
+  // Of the project they were listed for: by now another one may be chosen.
+  const thumb = (photo) => address("thumb", { project: photo.project, key: photo.key, v: photo.stamp });
+  const picture = (photo, side) => address("picture", { path: `${photo.project}/images/${photo.key}`, side, v: photo.stamp });
 
   // ------------------------------------------------------------------ telling
 

@@ -122,8 +122,8 @@
   const kindOf = (line) => (/lf-(good|warning|error|info)/.exec(line.className) || [])[1];
 
   function take(answer) {
-    told = answer;
-    byKey = new Map(answer.photos.map((photo) => [photo.key, photo]));
+    told = { ...answer, photos: answer.photos.map((photo) => ({ ...photo, project: shownProject })) };
+    byKey = new Map(told.photos.map((photo) => [photo.key, photo]));
     drawGroups();
     drawWall();
     const hasTags = answer.photos.some((photo) => photo.caption);

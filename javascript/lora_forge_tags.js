@@ -96,7 +96,7 @@
   }
 
   function takeBook(told, shown) {
-    photos = new Map(shown.map((photo) => [photo.key, photo]));
+    photos = new Map(shown.map((photo) => [photo.key, { ...photo, project: shownProject }]));
     const captions = new Map(told.photos.map((one) => [one.key, one]));
     book = { revision: told.revision, trigger: told.trigger_word, limit: told.limit, captions };
     words = told.words || {};
@@ -318,7 +318,7 @@
   // ------------------------------------------------------------------ photos
 
   function tileOf(key) {
-    const photo = photos.get(key) || { key, name: key, stamp: "" };
+    const photo = photos.get(key) || { key, name: key, stamp: "", project: shownProject };
     return part("div", {}, kit.image(photo), part("span.lf-size"));
   }
 

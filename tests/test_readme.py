@@ -31,7 +31,7 @@ def test_commands_parse(path: Path) -> None:
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_both_languages_show_the_same_steps(path: Path) -> None:
     found = [words[0] for words in commands(path.read_text(encoding="utf-8"))]
-    assert found == ["import", "prepare", "train", "grid"]
+    assert found == ["import", "checkup", "tag", "traits", "photos", "train", "grid"]
 
 
 @pytest.mark.parametrize("path", TEXTS[:3], ids=lambda path: path.name)
@@ -41,7 +41,8 @@ def test_links_and_pictures_are_there(path: Path) -> None:
 
 
 def test_flags_named_in_prose_exist() -> None:
-    known = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "lora_forge" / "cli" / "parser.py").read_text(encoding="utf-8")))
+    parsers = sorted((ROOT / "lora_forge" / "cli").glob("parser*.py"))
+    known = {flag for path in parsers for flag in re.findall(r"--[a-z][a-z-]+", path.read_text(encoding="utf-8"))}
     for path in READMES:
         named = set(re.findall(r"`(--[a-z][a-z-]+)", path.read_text(encoding="utf-8")))
         assert named <= known, named - known
