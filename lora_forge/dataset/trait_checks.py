@@ -18,6 +18,8 @@ from lora_forge.i18n import Said, word
 _Where = Mapping[str, Mapping[str, None]]
 _PARTLY_FROM, _PARTLY_TO = 0.2, 0.9
 _FEWEST = 2
+# One of these may be worn or shown instead of another; hair, eyes and a body are there whatever the photo.
+_IN_TURN = ("clothing", "accessory", "pose", "framing", "expression")
 _OF_THE_SUBJECT = ("hair colour", "eyes colour", "hair length")
 
 
@@ -114,6 +116,11 @@ def _on_some(kind: str, traits: Sequence[Trait], where: _Where, tags: Mapping[st
         if not _PARTLY_FROM <= trait.share < _PARTLY_TO or trait.count < _FEWEST:
             continue
         missing = tuple(key for key in tags if key not in where[trait.tag])
+        if trait.category in _IN_TURN:
+            others = [where[other.tag] for other in traits if other.category == trait.category and other is not trait]
+            missing = tuple(key for key in missing if not any(key in photos for photos in others))
+            if len(missing) < _FEWEST:
+                continue
         values = {"tag": trait.tag, "share": round(trait.share * 100), "count": trait.count, "total": len(tags)}
         sentence = Said(word("{tag} is on {share} % of the photos only, {count} of {total}."), values)
         name = {"tag": trait.tag}

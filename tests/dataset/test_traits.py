@@ -181,3 +181,12 @@ def test_a_damaged_file_of_answers_is_said_and_not_overwritten(tmp_path: Path, c
         answer(book_of(project), {"red hair": "part"})
     assert (project.root / "traits.json").read_text(encoding="utf-8") == content
     assert shown(project) == ["red hair"]
+
+
+def test_clothes_that_are_worn_in_turn_are_no_contradiction(tmp_path: Path) -> None:
+    """Half in white, half in blue is a change of clothes; nothing at all on four photos may be forgotten."""
+    white, blue, none = ["1girl, white shirt"] * 5, ["1girl, blue dress"] * 5, ["1girl, smile"] * 4
+    assert doubts(make(tmp_path / "turn", white + blue), "anime") == {}
+    found = doubts(make(tmp_path / "gap", white + blue + none), "anime")
+    assert set(found) == {"some:white shirt", "some:blue dress"}
+    assert len(found["some:white shirt"].photos) == 4

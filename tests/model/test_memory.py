@@ -49,7 +49,8 @@ def test_the_weights_count_as_there_and_unknown_memory_fits() -> None:
 def test_it_is_said_in_both_languages() -> None:
     said = memory_sentence(Family.SD1, BASE)
     assert said.fits
-    assert said.sentence.text("en").startswith("At 512 px: about 1.0 GB of memory beside the checkpoint's 2.1 GB; CPU has ")
+    english = "At 512 px: about 1.0 GB of memory beside the checkpoint's 2.1 GB; CPU has "
+    assert said.sentence.text("en").startswith(english)
     assert said.sentence.text("zh").startswith("512 像素：除底模 2.1 GB 外，约需 1.0 GB；CPU 空闲 ")
     short = memory_sentence(Family.SDXL, dataclasses.replace(BASE, resolution_px=2048, batch_size=64))
     assert not short.fits
