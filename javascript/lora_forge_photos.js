@@ -377,7 +377,7 @@
   async function loadReport() {
     try {
       report = await get("photos/checkup", { project: project() });
-      if (!report || !report.findings) report = null;
+      if (!report.made_at) report = null; // nobody has looked yet
     } catch (_) {
       report = null; // there is none yet
     }

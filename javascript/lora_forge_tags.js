@@ -45,15 +45,14 @@
       onOpen: () => $("input", ui.entry).focus(),
     });
     put(frame, 
+      autoPart(),
+      (ui.chore = kit.choreBar(place)),
       part("div.lf-tools", {}, ui.undo, ui.redo, ui.filter, ui.found, fileButtons()),
       part("p.lf-quiet.lf-hint", {}, say("filter_hint")),
       ui.line,
       part("div.lf-desk", {}, setPart(), ui.grid.root, captionPart()),
       actsPart(),
-      (ui.chore = kit.choreBar(place)),
-      (ui.traits = part("section.lf-part")),
-      (ui.auto = part("section.lf-part")),
-      (ui.downloads = part("section.lf-part"))
+      (ui.traits = part("section.lf-part"))
     );
     shownProject = null;
     refresh();
@@ -724,7 +723,7 @@
       return label;
     });
     const share = Math.round(100 * trait.share);
-    const fill = button(say("complete"), () => applyTraits({ ...answers, [trait.tag]: "changeable" }, [trait.tag]), { hidden: trait.share >= 1 || trait.share < 0.3 });
+    const fill = button(say("complete"), () => applyTraits({ ...answers, [trait.tag]: "changeable" }, [trait.tag]), { hidden: trait.share >= 1 || trait.share < 0.6 });
     return part(
       "div.lf-trait",
       { data: { tag: trait.tag } },
@@ -780,6 +779,20 @@
 
   let auto = null;
 
+  // First in the step: without any tags it is where to begin; later it is folded.
+  function autoPart() {
+    ui.auto = part("div.lf-auto");
+    ui.downloads = part("div");
+    ui.autoFold = part("details.lf-list", {}, part("summary", {}, part("b", {}, say("auto_title"))), ui.auto, ui.downloads);
+    return ui.autoFold;
+  }
+
+  function foldAuto() {
+    const tagged = [...book.captions.values()].filter((caption) => caption.tags.length).length;
+    if (ui.autoFold.dataset.project !== shownProject) ui.autoFold.open = order.length > 0 && tagged < order.length / 2;
+    ui.autoFold.dataset.project = shownProject;
+  }
+
   async function drawAuto() {
     const [told, known] = await Promise.all([
       get("taggers", {}).catch(() => null),
@@ -787,6 +800,7 @@
     ]);
     put(ui.auto);
     auto = null;
+    foldAuto();
     if (told && order.length) showAuto(told.taggers);
     put(ui.downloads);
     if (known) showDownloads(known);
@@ -807,7 +821,7 @@
 
   function showAuto(taggers) {
     const ready = taggers.filter((one) => one.state === "ready");
-    const head = part("div.lf-tools", {}, part("h4", {}, say("auto_title")), part("span.lf-quiet", {}, say("auto_hint")));
+    const head = part("p.lf-quiet", {}, say("auto_hint"));
     if (!ready.length) {
       put(ui.auto, head, part("p", {}, say("no_tagger")));
       return;

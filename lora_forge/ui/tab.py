@@ -237,7 +237,8 @@ class _Tab:
             **(self._named_after(values) if is_fresh else {}),
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
-            self.form.project: update(choices=projects, value=values.project or None),
+            # a name that is being typed meanwhile must not be overwritten with the one of a moment ago
+            self.form.project: update(choices=projects, **({"value": values.project} if is_fresh else {})),
             self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),

@@ -136,6 +136,7 @@ def test_the_bundled_tagger_tags_the_photos_and_its_scores_stay(page: Any, serve
     page.set_input_files(FILES, str(archive))
     page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
     go(page, "tags")
+    page.click("#lora_forge_tags summary:has-text('Automatic tags')")
     page.wait_for_selector("#lora_forge_auto_run")
     before = captions(served, "tagged")
     page.click("#lora_forge_auto_run")
