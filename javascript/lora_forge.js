@@ -70,6 +70,12 @@
     files = now;
   }
 
+  // Until the first answer is there, a project's name that is typed could be overwritten by it.
+  function ready() {
+    const root = $("#lora_forge");
+    if (root) root.dataset.ready = "yes";
+  }
+
   function press(selector) {
     const button = $(selector);
     if (button) button.click();
@@ -80,6 +86,7 @@
     if (visible && !wasVisible) {
       keepLanguage();
       press("#lora_forge_refresh");
+      setTimeout(ready, 5000);
     }
     wasVisible = visible;
     if (!visible || isAsking) return;
@@ -313,5 +320,5 @@
 
   const word = (key) => words()[key] || key;
 
-  window.loraForge = { chosen, clock, count, isVisible, press, test, word };
+  window.loraForge = { chosen, clock, count, isVisible, press, ready, test, word };
 })();

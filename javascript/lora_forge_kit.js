@@ -227,6 +227,7 @@
       const [columns, row] = [this.columns, height + gap];
       const rows = Math.ceil(this.keys.length / columns);
       this.canvas.style.height = `${rows * row + gap}px`;
+      if (this.options.most) this.root.style.height = `${Math.min(this.options.most, rows * row + gap + 2)}px`;
       const first = Math.max(0, Math.floor(this.root.scrollTop / row) - 2) * columns;
       const last = (Math.ceil((this.root.scrollTop + this.root.clientHeight) / row) + 2) * columns;
       const shown = new Set(this.keys.slice(first, last));

@@ -28,6 +28,7 @@
     place = frame;
     const line = part("div.lf-told", { hidden: true });
     const grid = new kit.Grid({
+      most: 416,
       label: say("photos_label"),
       make: tileOf,
       update: updateTile,
@@ -47,6 +48,7 @@
       ui.drop, ui.sent, line, ui.groups, ui.tools, grid.root, ui.chore, ui.checkup, ui.process
     );
     buildTools();
+    drawModels();
     shownProject = null;
     refresh();
   }
@@ -79,6 +81,9 @@
     return zone;
   }
 
+  // Faces are told apart with a pack; without one they are only found.
+  const drawModels = () => forge.models.show(place, ui.models, ui.line, (one) => one.kind === "faces", drawModels);
+
   function buildTools() {
     ui.count = part("span.lf-count");
     ui.all = button(say("select_all"), () => ui.grid.select(ui.grid.keys));
@@ -108,7 +113,6 @@
     isLoading = true;
     try {
       take(await get("photos", { project: name }));
-      tell(ui.line, ui.line.classList.contains("lf-error") ? "" : ui.line.textContent, kindOf(ui.line));
       await loadReport();
     } catch (problem) {
       take({ photos: [], groups: [], trash: [] });
@@ -118,8 +122,6 @@
       isLoading = false;
     }
   }
-
-  const kindOf = (line) => (/lf-(good|warning|error|info)/.exec(line.className) || [])[1];
 
   function take(answer) {
     told = { ...answer, photos: answer.photos.map((photo) => ({ ...photo, project: shownProject })) };
@@ -361,7 +363,8 @@
       {},
       part("div.lf-tools", {}, part("h4", {}, say("checkup_title")), ui.look, part("span.lf-quiet", {}, say("checkup_hint"))),
       ui.findings,
-      ui.detector
+      ui.detector,
+      (ui.models = part("div"))
     );
   }
 
@@ -701,7 +704,9 @@
   // ------------------------------------------------------------------ going on
 
   kit.onChore(() => {
-    if (place) refresh().then(changed);
+    if (!place) return;
+    refresh().then(changed);
+    drawModels();
   });
   kit.onStep((name) => name === "photos" && refresh());
   kit.mount("#lora_forge_photos .lf-photos", build);

@@ -90,6 +90,7 @@
       if (problem.status !== 400 && problem.status !== 404) tell(ui.line, problem.message, "error");
       return;
     }
+    foldAuto();
     drawTraits();
     drawAuto();
   }
@@ -794,16 +795,11 @@
   }
 
   async function drawAuto() {
-    const [told, known] = await Promise.all([
-      get("taggers", {}).catch(() => null),
-      get("downloads", {}).catch(() => null),
-    ]);
+    const told = await get("taggers", {}).catch(() => null);
     put(ui.auto);
     auto = null;
-    foldAuto();
     if (told && order.length) showAuto(told.taggers);
-    put(ui.downloads);
-    if (known) showDownloads(known);
+    forge.models.show(place, ui.downloads, ui.line, (one) => one.kind === "tagger", drawAuto);
   }
 
   function slider(value, oninput) {
@@ -907,59 +903,6 @@
       tell(ui.line, "");
       await kit.startedChore();
     });
-  }
-
-  // ------------------------------------------------------------------ downloads
-
-  const megabytes = (bytes) => (bytes > 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`);
-
-  function showDownloads(known) {
-    const mirror = part("input", { value: known.mirror || "", placeholder: "https://" });
-    const keep = () =>
-      guarded(ui.line, async () => {
-        await post("downloads/mirror", { url: mirror.value.trim() });
-        tell(ui.line, say("kept"), "good");
-      });
-    put(ui.downloads, 
-      part(
-        "details.lf-list",
-        { open: ui.downloads.dataset.open === "true", ontoggle: (event) => (ui.downloads.dataset.open = String(event.target.open)) },
-        part("summary", {}, say("downloads_title")),
-        ...known.downloads.map(downloadRow),
-        part("div.lf-tools", { title: say("mirror_hint") }, labelled("mirror", mirror), button(say("keep"), keep))
-      )
-    );
-  }
-
-  function downloadRow(one) {
-    const accept = part("input", { type: "checkbox" });
-    const path = part("input", { placeholder: say("file_path") });
-    const isThere = one.state === "present";
-    const start = button(
-      one.state === "partial" ? say("resume_download", { done: megabytes(one.done_bytes), size: megabytes(one.size_bytes) }) : say("download", { size: megabytes(one.size_bytes) }),
-      () =>
-        guarded(ui.line, async () => {
-          await post("downloads/start", { id: one.id, accept_licence: accept.checked });
-          await kit.startedChore();
-        }),
-      { hidden: isThere }
-    );
-    const use = () =>
-      guarded(ui.line, async () => {
-        await post("downloads/use", { id: one.id, path: path.value.trim() });
-        await drawAuto();
-      });
-    return part(
-      "div.lf-download",
-      { data: { id: one.id } },
-      part("b", {}, one.name),
-      part("small", {}, ` ${one.source} · ${one.licence}`),
-      part("p", {}, one.sentence || ""),
-      one.terms && !isThere ? part("p.lf-terms", {}, one.terms, " ", one.licence_url ? part("a", { href: one.licence_url, target: "_blank", rel: "noreferrer" }, one.licence) : null) : null,
-      isThere
-        ? null
-        : part("div.lf-tools", {}, one.needs_licence ? part("label", {}, accept, part("span", {}, say("accept"))) : null, start, path, button(say("have_file"), use))
-    );
   }
 
   // ------------------------------------------------------------------ going on

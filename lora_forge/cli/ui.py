@@ -29,7 +29,7 @@ def run(args: Namespace, console: Console) -> int:
     def mount(app: Any, page: Any) -> None:
         from lora_forge import web
 
-        web.mount(app, desk, board(), lambda request: True)
+        web.mount(app, desk, board(), lambda request: True, allows_paths=args.host in LOCAL)
         web.protect(page, desk.data_root())
 
     exposed = "Everyone who can reach this machine can use this page: --host opens it, and it has no login."

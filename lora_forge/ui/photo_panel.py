@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from lora_forge.i18n import say, word
 from lora_forge.ui import markup
-from lora_forge.ui.chores import CHORE_WORDS
+from lora_forge.ui.chores import CHORE_WORDS, MODEL_WORDS
 
 WORDS = {
     **CHORE_WORDS,
+    **MODEL_WORDS,
     "photos_label": word("Photos of the project"),
     "drop": word("Drop photos, captions (.txt), folders or a zip here, or paste a picture."),
     "choose_files": word("Choose files"),
@@ -76,7 +77,6 @@ WORDS = {
     "keep_box": word("Keep this box"),
     "forget_crop": word("Forget the cut"),
     "forget_face": word("Forget the face"),
-    "kept": word("Kept."),
     "previous": word("Previous photo"),
     "next": word("Next photo"),
     "viewer_hint": word("Drag the box or its corners; arrow keys move it, with Shift they size it."),

@@ -164,7 +164,8 @@ class _Tab:
         )
         shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora, self.steps]
         shown += [form.name, form.trigger_word, *knobs]
-        self._on(self.refresh.click, self._refresh, shown)
+        refreshed = self._on(self.refresh.click, self._refresh, shown)
+        on(refreshed.then, None, js="() => { window.loraForge && window.loraForge.ready(); return []; }")
         self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
         self._on(self.look.click, self._refresh, shown)
         switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base, *proposals], queued=True)
@@ -231,14 +232,15 @@ class _Tab:
         loras = list(xyz.trained(self.desk.lora_dir()))
         projects = photos.list_projects(self.desk)
         is_fresh = bool(projects) and not values.name  # the page was just opened
-        if is_fresh and not values.project:
+        is_open = bool(projects) and not values.project
+        if is_open:
             values = dataclasses.replace(values, project=projects[0])
         return {
             **(self._named_after(values) if is_fresh else {}),
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
             # a name that is being typed meanwhile must not be overwritten with the one of a moment ago
-            self.form.project: update(choices=projects, **({"value": values.project} if is_fresh else {})),
+            self.form.project: update(choices=projects, **({"value": values.project} if is_open else {})),
             self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from lora_forge.i18n import say, word
 from lora_forge.ui import markup
-from lora_forge.ui.chores import CHORE_WORDS
+from lora_forge.ui.chores import CHORE_WORDS, MODEL_WORDS
 
 WORDS = {
     **CHORE_WORDS,
+    **MODEL_WORDS,
     "photos_label": word("Photos of the project"),
     "no_project": word("The project has no name yet: type one above, or choose a project."),
     "no_photos": word("No photos yet: bring some in first."),
@@ -120,16 +121,6 @@ WORDS = {
     "auto_look": word("Only look"),
     "auto_look_hint": word("Writes nothing: choose the thresholds first, with what each photo would get."),
     "auto_preview": word("With these thresholds this photo gets:"),
-    "downloads_title": word("Models to get"),
-    "download": word("Download {size}"),
-    "resume_download": word("Go on ({done} of {size})"),
-    "accept": word("I accept the licence"),
-    "have_file": word("I have the file"),
-    "file_path": word("Its path on this machine"),
-    "mirror": word("Mirror"),
-    "mirror_hint": word("Another address for the downloads; empty: the source itself."),
-    "keep": word("Keep"),
-    "kept": word("Kept."),
 }
 
 

@@ -69,7 +69,7 @@ def page(browser: Any, served: Served) -> Iterator[Any]:
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(served.address, wait_until="domcontentloaded")
-    opened.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+    opened.wait_for_selector("#lora_forge[data-ready][data-step]", timeout=60_000)
     opened.wait_for_selector("#lora_forge_live .lf-state", state="attached", timeout=60_000)
     yield opened
     opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import zipfile
 from pathlib import Path
@@ -87,6 +88,8 @@ def test_a_zip_is_checked_prepared_tagged_and_nothing_is_lost(page: Any, served:
     page.hover(WALL)
     page.click(f"{WALL} .lf-bin")
     page.wait_for_selector("#lora_forge_photos .lf-note:has-text('1 photos are in the trash.')")
+    page.wait_for_timeout(1000)  # what can be taken back stays on offer
+    assert page.is_visible("#lora_forge_photos .lf-note button:has-text('Bring back')")
     page.click("#lora_forge_process")
     page.wait_for_timeout(1500)
     wait_done(page, "Prepare")
@@ -136,6 +139,7 @@ def test_the_bundled_tagger_tags_the_photos_and_its_scores_stay(page: Any, serve
     page.set_input_files(FILES, str(archive))
     page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
     go(page, "tags")
+    page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
     page.click("#lora_forge_tags summary:has-text('Automatic tags')")
     page.wait_for_selector("#lora_forge_auto_run")
     before = captions(served, "tagged")
@@ -149,9 +153,27 @@ def test_the_bundled_tagger_tags_the_photos_and_its_scores_stay(page: Any, serve
     page.wait_for_selector("#lora_forge_tags .lf-preview .lf-chip")
 
 
-def test_two_windows_do_not_overwrite_each_other(page: Any, browser: Any, served: Served, archive: Path) -> None:
+def drop(page: Any, path: Path) -> None:
+    """Drop a file of this machine on the zone, as a browser would hand it over."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    page.evaluate(
+        """([name, content]) => {
+            const bytes = Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name));
+            const zone = document.querySelector('#lora_forge_upload');
+            for (const kind of ['dragover', 'drop'])
+                zone.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        }""",
+        [path.name, content],
+    )
+
+
+def test_two_windows_and_another_program_do_not_overwrite_each_other(
+    page: Any, browser: Any, served: Served, archive: Path
+) -> None:
     choose_project(page, "shared")
-    page.set_input_files(FILES, str(archive))
+    drop(page, archive)
     page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
     go(page, "tags")
     page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}")
@@ -167,6 +189,42 @@ def test_two_windows_do_not_overwrite_each_other(page: Any, browser: Any, served
     page.wait_for_selector(f"{CHIPS}:has-text('moon')")
     text = captions(served, "shared")["toy-02"]
     assert text.startswith(before + ", moon")
+
+    # a second window: what it wrote is shown here, and what we pressed is not done over it unseen
+    other = browser.new_page(viewport={"width": 1280, "height": 1000})
+    other.goto(served.address, wait_until="domcontentloaded")
+    other.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+    go(other, "tags")
+    other.wait_for_function(f"document.querySelectorAll('{TILES}').length === {TOYS + 1}", timeout=60_000)
+    other.click(f"{TILES} >> nth=2")
+    page.click(f"{TILES} >> nth=2")
+    held = captions(served, "shared")["toy-03"]
+    for window, word in ((other, "rain"), (page, "snow")):
+        window.fill("#lora_forge_tags .lf-caption .lf-suggesting input", word)
+    other.keyboard.press("Enter")
+    other.wait_for_selector(f"{CHIPS}:has-text('rain')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{CHIPS}:has-text('rain')")
+    now = captions(served, "shared")["toy-03"]
+    assert now in (f"{held}, rain", f"{held}, rain, snow")  # refused with a sentence, or seen first and added to
+    if now == f"{held}, rain":
+        assert "Somebody else changed these captions" in page.inner_text("#lora_forge_tags")
+    other.close()
+
+
+def test_models_say_size_source_and_terms_before_anything_is_fetched(page: Any, served: Served) -> None:
+    page.click("#lora_forge_photos summary:has-text('Models to get')")
+    pack = "#lora_forge_photos .lf-download:has-text('buffalo_l')"
+    page.wait_for_selector(pack)
+    shown = page.inner_text(pack)
+    assert "MB" in shown
+    assert "non-commercial" in shown
+    page.click(f"{pack} button:has-text('Download')")
+    page.wait_for_selector("#lora_forge_photos .lf-error:has-text('Accept the terms')")
+    assert not (served.data / "projects" / "models").exists()
+    page.fill(f"{pack} input[placeholder]", str(served.data / "nothing.zip"))
+    page.click(f"{pack} button:has-text('I have the file')")
+    page.wait_for_selector("#lora_forge_photos .lf-error:has-text('nothing.zip')")
 
 
 def test_thousands_of_photos_keep_few_elements_in_the_page(page: Any, served: Served) -> None:
@@ -184,7 +242,7 @@ def test_thousands_of_photos_keep_few_elements_in_the_page(page: Any, served: Se
         '{"schema_version": 1, "trigger_word": "", "groups": [], "faces": {}}', encoding="utf-8"
     )
     page.reload(wait_until="domcontentloaded")
-    page.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+    page.wait_for_selector("#lora_forge[data-ready]", timeout=60_000)
     choose_project(page, "many")
     go(page, "tags")
     page.wait_for_selector(TILES, timeout=60_000)

@@ -42,7 +42,7 @@ def page(program: Program, browser: Any) -> Iterator[Any]:  # noqa: F811 - the f
     opened.wait_for_selector("#txt2img_generate", timeout=120_000)
     opened.wait_for_timeout(3000)  # the hosts go on building for a moment, and say nothing when they are done
     opened.click("#tabs button:has-text('LoRA Forge')")
-    opened.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+    opened.wait_for_selector("#lora_forge[data-ready][data-step]", timeout=60_000)
     yield opened
     opened.close()
     assert [error for error in errors if "lora_forge" in error] == []
