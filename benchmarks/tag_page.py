@@ -74,7 +74,7 @@ def measure(page: Any, rounds: int) -> dict[str, list[float]]:
         found["filter"].append(page.evaluate(
             """async (query) => {
                 const field = document.querySelector('#lora_forge_tags input[type=search]');
-                const count = [...document.querySelectorAll('#lora_forge_tags .lf-count')].find((one) => one.previousElementSibling === field);
+                const count = field.nextElementSibling;
                 const before = count.textContent;
                 field.value = query;
                 const started = performance.now();
@@ -88,8 +88,9 @@ def measure(page: Any, rounds: int) -> dict[str, list[float]]:
             found[name].append(page.evaluate(
                 """async ([act, tag]) => {
                     const root = document.querySelector('#lora_forge_tags');
-                    const named = (text) => [...root.querySelectorAll('.lf-acts button')].find((one) => one.textContent === text);
-                    const undo = root.querySelector('.lf-tools button');
+                    const buttons = [...root.querySelectorAll('.lf-acts button')];
+                    const named = (text) => buttons.find((one) => one.textContent === text);
+                    const undo = [...root.querySelectorAll('button')].find((one) => one.textContent === '↶');
                     const field = root.querySelector('.lf-acts .lf-suggesting input');
                     const before = undo.title;
                     if (act === 'add') field.value = tag;
@@ -124,7 +125,9 @@ def main() -> None:
     parser.add_argument("--tags", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    chromium = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
+    chromium = next(
+        found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))
+    )
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder) / "projects" / "many", given.photos, given.tags)
         with socket.socket() as probe:
@@ -139,7 +142,7 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 1000})
             page.goto(f"http://127.0.0.1:{port}/", wait_until="domcontentloaded")
-            page.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
+            page.wait_for_selector("#lora_forge[data-ready]", timeout=60_000)
             page.wait_for_selector("#lora_forge_photos .lf-tile", timeout=60_000)
             page.wait_for_timeout(3000)
             first = timed(lambda: (page.click("[data-step=tags]"), page.wait_for_selector(TILES)))
