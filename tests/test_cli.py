@@ -21,7 +21,8 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError
 from lora_forge.progress import ProgressPrinter, bar, duration, size
 
-COMMANDS = ["demo", "doctor", "import", "prepare", "train", "grid", "ui", "version"]
+COMMANDS = ["demo", "doctor", "import", "prepare", "photos", "checkup", "tag", "tags", "traits", "download"]
+COMMANDS += ["train", "grid", "ui", "version"]
 
 
 def call(*words: object) -> int:

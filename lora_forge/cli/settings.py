@@ -32,19 +32,18 @@ def given(args: Namespace) -> dict[str, Any]:
 
 
 def resolve(
-    args: Namespace, family: Family, photos: int, trigger_word: str, prepared_size: Mapping[str, Any] | None = None
+    args: Namespace, family: Family, photos: int, trigger_word: str, of_project: Mapping[str, Any] | None = None
 ) -> TrainConfig:
     """The config of a new run.
 
-    ``prepared_size``: the size settings the project is prepared with; they stand unless --config or the command line
-    names a size.
+    ``of_project``: what the project says itself; its size stands unless --config or the command line names one.
 
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
     """
     saved = config.load(args.config).to_dict() if args.config else None
     kind = args.preset or (None if args.config else DEFAULT_PRESET)
-    return new_config(args.name, kind, family, photos, trigger_word, given(args), saved, prepared_size)
+    return new_config(args.name, kind, family, photos, trigger_word, given(args), saved, of_project)
 
 
 def resolve_resumed(args: Namespace, run_dir: Path) -> TrainConfig:

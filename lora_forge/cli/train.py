@@ -22,7 +22,7 @@ from lora_forge.events import Command, CommandBox, Event, StepDone
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.model.read import read_facts
 from lora_forge.train.run import train
-from lora_forge.work.settings import count_photos, prepared_size
+from lora_forge.work.settings import count_photos, project_settings
 
 
 def run(args: Namespace, console: Console) -> int:
@@ -65,7 +65,7 @@ def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:
     facts = read_facts(args.base)
     if args.preset is None and not args.config and is_toyworld(args.base):
         args.preset = "toyworld"
-    return resolve(args, facts.family, photos, project.trigger_word, prepared_size(project))
+    return resolve(args, facts.family, photos, project.trigger_word, project_settings(project))
 
 
 class _Watch:

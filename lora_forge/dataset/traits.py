@@ -79,6 +79,11 @@ class Traits:
         """Tags that belong to the subject, deleted from the captions."""
         return tuple(tag for tag, answer in self.answers.items() if answer == PART)
 
+    def swaps(self, most: int = 3) -> tuple[str, ...]:
+        """Changeable traits in another colour, which no photo shows: what a prompt must be able to ask for."""
+        found = (recoloured(tag) for tag in self.changeable)
+        return tuple(dict.fromkeys(tag for tag in found if tag))[:most]
+
     def text(self) -> str:
         """The content of traits.json."""
         plain = {

@@ -12,7 +12,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError, TrainingError
 from lora_forge.lora_file.names import check_name
 from lora_forge.ports import Desk
-from lora_forge.work.settings import count_photos, new_config, prepared_size, resumed_config
+from lora_forge.work.settings import count_photos, new_config, project_settings, resumed_config
 
 Proof = Literal["off", "weights", "picture"]
 PROOFS: tuple[Proof, ...] = ("off", "weights", "picture")
@@ -69,7 +69,7 @@ def plan(desk: Desk, request: RunRequest) -> TrainConfig:
     family = desk.info().family
     trigger_word = project.trigger_word
     return new_config(
-        request.name, request.kind, family, photos, trigger_word, said, prepared_size=prepared_size(project)
+        request.name, request.kind, family, photos, trigger_word, said, of_project=project_settings(project)
     )
 
 

@@ -11,6 +11,8 @@ from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.manifest import load_manifest
 from lora_forge.dataset.prepared import manifest_path
 from lora_forge.dataset.project import Project
+from lora_forge.dataset.tags import TagError
+from lora_forge.dataset.traits import Traits
 from lora_forge.errors import DatasetError, TrainingError
 from lora_forge.presets import preset
 
@@ -26,20 +28,19 @@ def new_config(
     trigger_word: str,
     said: Mapping[str, Any],
     saved: Mapping[str, Any] | None = None,
-    prepared_size: Mapping[str, Any] | None = None,
+    of_project: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
     """The config of a new run: the preset of ``kind``, then ``saved`` (an earlier run's settings), then ``said``.
 
-    ``prepared_size``: the size settings the project is prepared with; they stand unless ``saved`` or ``said`` names a
-    size.
+    ``of_project``: what :func:`project_settings` gives; its size stands unless ``saved`` or ``said`` names one.
 
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
     """
     saved = saved or {}
     values = preset(kind, family, photos) if kind else {}
-    if prepared_size and SIZE_FIELDS.isdisjoint([*saved, *said]):
-        values.update(prepared_size)
+    keeps_size = SIZE_FIELDS.isdisjoint([*saved, *said])
+    values.update({name: value for name, value in (of_project or {}).items() if keeps_size or name not in SIZE_FIELDS})
     values.update(saved)
     # alpha belongs to rank: a preset's ratio is kept when only the rank is changed
     if "rank" in said and "alpha" not in said and "rank" in values:
@@ -80,11 +81,24 @@ def count_photos(project: Project, remedy: str = "Add some first.") -> int:
     return photos
 
 
-def prepared_size(project: Project) -> dict[str, Any] | None:
-    """The size settings ``project`` is prepared with; None when it is not."""
+def project_settings(project: Project) -> dict[str, Any]:
+    """What the project itself says of a run: the size it is prepared with, and previews that change what its traits
+    leave changeable."""
+    return {**_prepared_size(project), **_preview_prompts(project)}
+
+
+def _preview_prompts(project: Project) -> dict[str, Any]:
+    try:
+        swaps = Traits.load(project).swaps()
+    except TagError:  # damaged answers are said where they are given; a run goes without them
+        swaps = ()
+    return {"preview_prompts": ["TRIGGER", f"TRIGGER, {', '.join(swaps)}"]} if swaps else {}
+
+
+def _prepared_size(project: Project) -> dict[str, Any]:
     manifest = load_manifest(manifest_path(project))
     if manifest is None:
-        return None
+        return {}
     size = manifest.settings
     return {
         "resolution_px": size.resolution_px,

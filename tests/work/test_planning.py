@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ def test_the_size_a_project_is_prepared_with_stands_unless_another_is_named(desk
     kept = plan(desk, request_for(desk, settings={}))
     assert (kept.resolution_px, kept.bucket_min_px, kept.bucket_max_px, kept.bucket_step_px) == (64, 64, 128, 16)
     assert plan(desk, request_for(desk, settings={"resolution_px": 640})).bucket_step_px == 64
+
+
+def test_previews_change_what_the_traits_leave_changeable(desk: TinyDesk) -> None:
+    """Traits of one colour are asked for in another; parts of the subject are left alone; what was said wins."""
+    assert plan(desk, request_for(desk)).preview_prompts == ()
+    answers = {"pink hair": "part", "black shirt": "changeable", "blue dress": "changeable", "smile": "changeable"}
+    path = desk.data_root() / "anna" / "traits.json"
+    path.write_text(json.dumps({"version": 1, "kind": "person", "answers": answers, "removed": {}}), encoding="utf-8")
+    assert plan(desk, request_for(desk)).preview_prompts == ("TRIGGER", "TRIGGER, white shirt, red dress")
+    mine = request_for(desk, settings={**SMALL, "preview_prompts": ["TRIGGER, at night"]})
+    assert plan(desk, mine).preview_prompts == ("TRIGGER, at night",)
+    path.write_text("{", encoding="utf-8")
+    assert plan(desk, request_for(desk)).preview_prompts == ()
 
 
 @pytest.mark.parametrize(
