@@ -108,19 +108,18 @@ class _TagRoutes:
 
     async def undo(self, request: Request) -> Response:
         """Take back the last edit; ``partly`` leaves out captions that were changed since."""
-        values = await read_json(request)
-        partly = field(values, "partly", bool, False)
-        return await self._change(
-            request, values, lambda book, base, client: book.undo(base, client, is_partly=partly)
-        )  # fmt: skip
+        return await self._step(request, TagBook.undo)
 
     async def redo(self, request: Request) -> Response:
         """Do again what was taken back last; as undo."""
+        return await self._step(request, TagBook.redo)
+
+    async def _step(self, request: Request, step: Callable[..., Change]) -> Response:
         values = await read_json(request)
         partly = field(values, "partly", bool, False)
         return await self._change(
-            request, values, lambda book, base, client: book.redo(base, client, is_partly=partly)
-        )  # fmt: skip
+            request, values, lambda book, base, client: step(book, base, client, is_partly=partly)
+        )
 
     async def find(self, request: Request) -> Response:
         """``query``: keys of the photos it asks for."""
