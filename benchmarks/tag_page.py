@@ -1,7 +1,7 @@
 """python benchmarks/tag_page.py [--photos 2000] [--tags 30]: the Tags step in a real Chromium, in milliseconds.
 
 Serves a made-up project with `lora-forge ui`, and times what a person waits for: opening the step until the photos are
-drawn, a filter, one edit of all captions until the page shows it, a letter typed. Needs playwright, gradio, a Chromium.
+drawn, a filter, one edit of all captions until the page shows it, a letter typed, a frame while the wall scrolls. Needs playwright, gradio, a Chromium.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lora_forge.toyworld import checkpoint_path
 
 TILES = "#lora_forge_tags .lf-desk > .lf-grid .lf-tile"
 FOUND = "#lora_forge_tags .lf-count:has-text('photos')"
-GOALS_MS = {"open": 1500, "filter": 100, "edit all": 500, "undo": 500, "letter": 16}
+GOALS_MS = {"open": 1500, "filter": 100, "edit all": 500, "undo": 500, "letter": 16, "frame": 33}
 
 
 def make_project(folder: Path, photos: int, tags: int) -> None:
@@ -57,6 +57,21 @@ def measure(page: Any, rounds: int) -> dict[str, list[float]]:
     for number in range(rounds):
         page.click("[data-step=photos]")
         page.wait_for_timeout(1500)
+        found["frame"] += page.evaluate(
+            """async () => {
+                const wall = document.querySelector('#lora_forge_photos .lf-grid');
+                const frames = [];
+                let before = await new Promise(requestAnimationFrame);
+                for (let step = 0; step < 60; step += 1) {
+                    wall.scrollTop += 150;
+                    const now = await new Promise(requestAnimationFrame);
+                    frames.push(now - before);
+                    before = now;
+                }
+                wall.scrollTop = 0;
+                return frames;
+            }"""
+        )
         # as the page counts it: from the click to the answer drawn, and a second time with everything there
         found["open"].append(page.evaluate(
             """async () => {
