@@ -1,7 +1,8 @@
 """python benchmarks/tag_page.py [--photos 2000] [--tags 30]: the Tags step in a real Chromium, in milliseconds.
 
 Serves a made-up project with `lora-forge ui`, and times what a person waits for: opening the step until the photos are
-drawn, a filter, one edit of all captions until the page shows it, a letter typed, a frame while the wall scrolls. Needs playwright, gradio, a Chromium.
+drawn, a filter, one edit of all captions until the page shows it, a letter typed, a frame while the wall scrolls.
+Needs playwright, gradio, a Chromium.
 """
 
 from __future__ import annotations
