@@ -59,8 +59,8 @@
     if (!report) return;
     if (report.is_stale) ui.findings.append(part("div.lf-note.lf-warning", {}, say("stale")));
     const sorted = [...report.findings].sort((a, b) => ORDER[a.light] - ORDER[b.light]);
-    const good = sorted.filter((one) => one.light === "green");
-    const bad = sorted.filter((one) => one.light !== "green");
+    const good = sorted.filter((one) => one.light === "green" && one.is_judged);
+    const bad = sorted.filter((one) => one.light !== "green" || !one.is_judged);
     ui.findings.append(...bad.map(findingOf));
     if (good.length) {
       ui.findings.append(
@@ -78,7 +78,8 @@
   function findingOf(finding) {
     const row = part("div.lf-finding", { data: { finding: finding.id } });
     const title = part("b", {}, finding.title);
-    row.append(part(`i.lf-light.lf-${finding.light}`, { title: say(finding.light) }), title);
+    const light = finding.is_judged ? finding.light : "grey"; // without a pack nobody can say who somebody is
+    row.append(part(`i.lf-light.lf-${light}`, { title: say(light) }), title);
     if (finding.light !== "green" && finding.photos.length) {
       row.append(button(say("show_photos", { count: finding.photos.length }), () => desk.wall.show(finding.photos)));
     }

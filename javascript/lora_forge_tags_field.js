@@ -79,7 +79,7 @@
       return known ? known.tag : text;
     };
     box.value = () => input.value.trim();
-    box.tags = () => input.value.split(/[,，]/).map((tag) => english(tag.trim())).filter(Boolean);
+    box.tags = () => input.value.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean).map(english);
     box.clear = () => (input.value = "");
     return box;
   }

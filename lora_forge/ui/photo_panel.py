@@ -54,6 +54,7 @@ WORDS = {
     "show_photos": word("Show {count}"),
     "all_good": word("{count} checks are fine"),
     "green": word("fine"),
+    "grey": word("could not be judged"),
     "yellow": word("could be better"),
     "red": word("should be fixed"),
     "process_title": word("Prepare"),

@@ -78,6 +78,10 @@ def test_a_zip_is_checked_prepared_tagged_and_nothing_is_lost(page: Any, served:
     assert page.locator("#lora_forge_photos .lf-finding").count() >= 15
     assert page.locator(f"{duplicates} .lf-light").count() == 1
 
+    # who somebody is can't be said without a pack: neither fine nor wrong
+    stranger = "#lora_forge_photos .lf-findings > [data-finding=stranger]"
+    assert page.locator(f"{stranger} .lf-light.lf-grey").count() == 1
+
     # faces are cut out beside the photos; a wrong one goes by its bin and stays away
     page.check("#lora_forge_photos label:has-text('Extra set of faces') input")
     page.fill("#lora_forge_photos label:has-text('Resolution') input", "256")
@@ -279,6 +283,13 @@ def test_the_tags_are_edited_by_keyboard_alone(page: Any, served: Served, archiv
     page.wait_for_selector(f"{CHIPS} [data-tag=moon]", state="detached")
     page.keyboard.press("Control+z")
     page.wait_for_selector(f"{CHIPS} [data-tag=moon]")
+
+    # the whole caption as text
+    page.click("#lora_forge_tags button:has-text('As text')")
+    page.fill("#lora_forge_tags .lf-caption textarea", "a girl, at night, moon")
+    page.click("#lora_forge_tags .lf-caption button:text-is('Keep')")
+    page.wait_for_selector(f"{CHIPS} [data-tag='at night']")
+    assert captions(served, "keys")["toy-02"] == "a girl, at night, moon"
 
     # two tags ticked and removed from all
     page.focus("#lora_forge_tags .lf-set .lf-grid")
