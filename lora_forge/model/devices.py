@@ -109,6 +109,13 @@ def describe_device(device: torch.device) -> str:
     return f"CPU ({os.cpu_count()} cores, {torch.get_num_threads()} threads)"
 
 
+def short_name(device: torch.device) -> str:
+    """What a person calls it: the card's own name, or CPU, MPS."""
+    if device.type in ("cuda", "xpu"):
+        return str(_backend(device).get_device_properties(device).name)
+    return device.type.upper()
+
+
 def free_memory_bytes(device: torch.device) -> int | None:
     """Memory a new tensor could take on ``device``, torch's own cache included; None where it can't be told."""
     if device.type in ("cuda", "xpu"):

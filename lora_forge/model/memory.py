@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from lora_forge.config import Family, TrainConfig
-from lora_forge.model.devices import free_memory_bytes, pick_device
+from lora_forge.model.devices import free_memory_bytes, pick_device, short_name
 
 GIB = 2**30
 _AREA_PX = 512 * 512
@@ -63,8 +61,4 @@ def training_memory(family: Family, config: TrainConfig) -> MemoryEstimate:
     trained = cost.adapter * config.rank * _BYTES_A_TRAINED_WEIGHT
     weights = cost.weights * width
     needed = weights + kept * area * width / 2 + trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)
-    return MemoryEstimate(int(needed), int(weights), _named(device), free_memory_bytes(device))
-
-
-def _named(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return MemoryEstimate(int(needed), int(weights), short_name(device), free_memory_bytes(device))

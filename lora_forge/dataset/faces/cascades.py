@@ -125,8 +125,9 @@ def _bundled(name: str) -> Path:
     try:
         import cv2
 
-        return Path(cv2.data.haarcascades) / name
-    except (ImportError, AttributeError) as cause:
+        data: Any = vars(cv2)["data"]  # OpenCV's own stubs leave it out
+        return Path(data.haarcascades) / name
+    except (ImportError, KeyError, AttributeError) as cause:
         raise _missing("OpenCV", cause) from cause
 
 
