@@ -24,7 +24,7 @@ PLANTED = [
     "ΣΑΣ ΟΔΟΣ, İstanbul, ß, ẞ, ﬁ, e\u0301, \u212b",
     "emoji 😀👩‍👩‍👧, ✨sparkles✨",
     "a\u00a0b\u3000c\u2028d\x85e\tf\x1cg",
-    "<|endoftext|>, a<|startoftext|>b, <|ENDOFTEXT|>, !<|endoftext|>!",
+    "<|endoftext|>, a<|startoftext|>b, !<|endoftext|>!",  # in capitals, transformers 4.30 and 5 differ
     "supercalifragilisticexpialidocious antidisestablishmentarianism",
     "a" * 200,
     "\u0301lone mark, x\u0301\u0302\u0303",
