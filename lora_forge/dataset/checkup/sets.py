@@ -43,6 +43,7 @@ from lora_forge.dataset.checkup.words import (
     TAGGED,
     TOO_FEW,
 )
+from lora_forge.dataset.words import Category, Words
 from lora_forge.i18n import Said
 
 _OUTFIT = (OUTFIT_GOOD, OUTFIT_BAD, OUTFIT_WHY)
@@ -114,32 +115,33 @@ def _share(id: str, alike: Sequence[Seen], total: int, words: tuple[str, str, st
 # ---------------------------------------------------------------- by tags
 
 
-# Words of booru tags; the exact tag is what dominates ("red dress"), not the kind of thing ("dress").
-_CLOTHES = (
-    *("shirt", "t-shirt", "blouse", "sweater", "hoodie", "cardigan", "vest", "jacket", "coat", "suit", "uniform"),
-    *("dress", "skirt", "jeans", "pants", "shorts", "kimono", "hanfu", "robe", "bikini", "swimsuit", "leotard"),
-)
-_PLACES = ("background", "outdoors", "indoors")
+# What is looked for, by the dictionary's category.
+_ABOUT = {"outfit": Category.CLOTHING, "background": Category.BACKGROUND}
+_SAYS_LITTLE = ("outdoors", "indoors")
 _TAGGED_FROM = 0.6  # of the photos must say anything about it before tags are believed over colours
 
 
 def _by_tags(subject: Subject, id: str) -> Finding | None:
     """The finding by captions, where most photos are tagged for it; None where not."""
-    words = _CLOTHES if id == "outfit" else _PLACES
-    tags = [_tags_about(seen.caption, words) for seen in subject.photos]
+    tags = _tags_about([seen.caption for seen in subject.photos], _ABOUT[id])
     total = len(subject.photos)
     if total < ALIKE_FROM or sum(bool(found) for found in tags) < _TAGGED_FROM * total:
         return None
-    counts = Counter(tag for found in tags for tag in found if " " in tag)  # "shirt" alone says nothing
+    # the exact tag is what dominates: "red dress" or "beach"; "dress" and "outdoors" could be anything
+    is_exact = (lambda tag: " " in tag) if id == "outfit" else (lambda tag: tag not in _SAYS_LITTLE)
+    counts = Counter(tag for found in tags for tag in found if is_exact(tag))
     tag = max(counts, key=lambda name: (counts[name], name)) if counts else ""
     alike = [seen for seen, found in zip(subject.photos, tags, strict=True) if tag and tag in found]
     found = _share(id, alike, total, _OUTFIT if id == "outfit" else _BACKGROUND)
     return replace(found, why=Said(TAGGED, {"why": found.why, "tag": tag})) if alike else found
 
 
-def _tags_about(caption: str, words: Sequence[str]) -> set[str]:
-    tags = (tag.strip().lower().replace("_", " ") for tag in split_tags(caption))
-    return {tag for tag in tags if tag.rsplit(" ", 1)[-1] in words}
+def _tags_about(captions: Sequence[str], wanted: Category) -> list[set[str]]:
+    """Of each caption the tags of one category."""
+    split = [{tag.strip().lower().replace("_", " ") for tag in split_tags(caption)} for caption in captions]
+    words = Words.load()
+    known = {tag for tag in set().union(*split) if words.category(tag) is wanted}
+    return [tags & known for tags in split]
 
 
 # ---------------------------------------------------------------- mirroring

@@ -151,6 +151,12 @@ def test_tags_are_believed_where_there_are_any(
     assert "red dress" in str(outfit.why)
     several = [replace(one, caption=f"ohwx, {colour} dress") for one, colour in zip(seen, "abcdefgh", strict=True)]
     assert finding(several, "outfit", detector).light == "green"
+    places = ["beach"] * 6 + ["outdoors"] * 2  # one word names a place; "outdoors" could be any
+    there = [replace(one, caption=f"ohwx, smile, {place}") for one, place in zip(seen, places, strict=True)]
+    background = finding(there, "background", detector)
+    assert (background.light, background.photos) == ("yellow", tuple(one.key for one in seen[:6]))
+    outside = [replace(one, caption="ohwx, outdoors") for one in seen]
+    assert finding(outside, "background", detector).light == "green"
 
 
 @pytest.mark.parametrize(
