@@ -62,7 +62,7 @@ class InsightDetector:
                 self._face(bgr, boxes[number], None if points is None else points[number])
                 for number in range(len(boxes))
             ]
-        except Exception as cause:
+        except Exception as cause:  # onnxruntime's own exceptions share no base that could be named without it
             raise _failed(self.name, cause) from cause
         return largest_first([face for face in found if min(face.box[2:]) > 0])
 
@@ -90,7 +90,7 @@ def _load(pack: Path, providers: tuple[str, ...]) -> tuple[Any, Any]:
     with unchanged_environment():
         try:
             from insightface.model_zoo import get_model
-        except Exception as cause:
+        except Exception as cause:  # a broken library fails at its import with anything at all
             raise _failed("insightface", cause) from cause
         found: dict[str, Any] = {}
         try:
@@ -100,7 +100,7 @@ def _load(pack: Path, providers: tuple[str, ...]) -> tuple[Any, Any]:
                     found.setdefault(model.taskname, model)
                 if len(found) == 2:
                     break
-        except Exception as cause:
+        except Exception as cause:  # a damaged pack: onnxruntime's exceptions, or what its reader stumbles over
             raise _failed(f"insightface {pack.name}", cause) from cause
     if "detection" not in found:
         raise _failed(f"insightface {pack.name}", Said(NO_DETECTION))
