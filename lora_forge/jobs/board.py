@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class _Job:
 
     number: int = 0
     title: str | Said = ""
+    about: Mapping[str, str] = field(default_factory=dict)
     state: str = "idle"
     stage: str = ""
     step: int = 0
@@ -37,6 +38,7 @@ class _Job:
     window_mse: float | None = None
     learning_rate: float | None = None
     images_per_s: float | None = None
+    memory_bytes: int | None = None
     seconds_left: float | None = None
     is_paused: bool = False
     started_at: float | None = None
@@ -60,8 +62,10 @@ class JobBoard:
         self._log: deque[tuple[int, Sentence]] = deque(maxlen=MOST_SENTENCES)
         self._spoken = 0
 
-    def start(self, title: str | Said, work: Work) -> None:
-        """Run ``work(emit, commands)`` on a daemon thread; it gives ``done`` or ``stopped``.
+    def start(self, title: str | Said, work: Work, about: Mapping[str, str] | None = None) -> int:
+        """Run ``work(emit, commands)`` on a daemon thread, which gives ``done`` or ``stopped``; the job's number.
+
+        ``about``: what it works on, such as ``{"project": "anna", "name": "girl"}``; a page finds the run by it.
 
         Whatever it raises, a thrown SystemExit and full memory included, ends in the state ``failed`` with a sentence.
 
@@ -70,7 +74,8 @@ class JobBoard:
         """
         with self._lock:
             self.check_free()
-            before, job = self._job, _Job(self._job.number + 1, title, "running", started_at=time.time())
+            before, job = self._job, _Job(self._job.number + 1, title, dict(about or {}), "running")
+            job.started_at = time.time()
             job.thread = threading.Thread(target=self._run, args=(job, work), name="lora-forge-job", daemon=True)
             self._job = job
             try:
@@ -79,6 +84,7 @@ class JobBoard:
                 self._job = before
                 raise JobError("The system gives no thread for {title}: {cause}.", title=title, cause=cause) from cause
             self._say(Sentence("{title}: started.", {"title": title}))
+            return job.number
 
     def check_free(self) -> None:
         """Nothing, if a job could be started now.
@@ -137,6 +143,7 @@ class JobBoard:
                 "job": job.number,
                 "state": job.state,
                 "title": told(job.title, language),
+                "about": dict(job.about),
                 "stage": job.stage,
                 "step": job.step,
                 "total": job.total,
@@ -145,6 +152,7 @@ class JobBoard:
                 "window_mse": _finite(job.window_mse),
                 "learning_rate": _finite(job.learning_rate),
                 "images_per_s": _finite(job.images_per_s),
+                "memory_bytes": job.memory_bytes,
                 "seconds_left": _finite(job.seconds_left),
                 "is_paused": job.is_paused,
                 "started_at": job.started_at,
@@ -214,6 +222,7 @@ def _note(job: _Job, event: Event) -> None:
         job.stage, job.step, job.total, job.epoch = "train", event.step, event.total_steps, event.epoch
         job.loss, job.window_mse, job.learning_rate = event.loss, event.window_mse, event.learning_rate
         job.images_per_s, job.seconds_left = event.images_per_s, event.seconds_left
+        job.memory_bytes = getattr(event, "memory_bytes", None)
     elif isinstance(event, events.LoraSaved):
         job.files.append(event.path.name)
     elif isinstance(event, (events.Paused, events.Resumed)):

@@ -20,17 +20,17 @@ class JobError(LoraForgeError):
     """A job can't be started or told something now."""
 
 
-def explain(cause: BaseException) -> tuple[Sentence, Sentence]:
+def explain(cause: BaseException, *, is_traced: bool = True) -> tuple[Sentence, Sentence]:
     """What happened, and the remedy (which may be empty). Never raises.
 
-    An error that nobody raised on purpose also leaves its trace on standard error, for a report.
+    An error that nobody raised on purpose also leaves its trace on standard error, for a report, with ``is_traced``.
     """
     with contextlib.suppress(Exception):  # a __str__ that fails, a template without its value
-        return _explain(cause)
+        return _explain(cause, is_traced)
     return _error("The job ended by {kind}.", kind=type(cause).__name__), Sentence("")
 
 
-def _explain(cause: BaseException) -> tuple[Sentence, Sentence]:
+def _explain(cause: BaseException, is_traced: bool) -> tuple[Sentence, Sentence]:
     if isinstance(cause, LoraForgeError):
         values = {name: kept(value) for name, value in cause.values.items()}
         what, remedy = _error(cause.what, **values), Sentence(cause.remedy, values)
@@ -42,7 +42,8 @@ def _explain(cause: BaseException) -> tuple[Sentence, Sentence]:
     if not isinstance(cause, Exception):
         what = _error("The job was ended from outside ({kind}).", kind=type(cause).__name__)
         return what, Sentence("What was saved before stays good: resume the run.")
-    print("".join(traceback.format_exception(type(cause), cause, cause.__traceback__)), file=sys.stderr, flush=True)
+    if is_traced:
+        print("".join(traceback.format_exception(type(cause), cause, cause.__traceback__)), file=sys.stderr, flush=True)
     what = _error("Something unexpected happened: {kind}: {cause}.", kind=type(cause).__name__, cause=str(cause))
     return what, Sentence("The console has the details; what was saved before stays good.")
 

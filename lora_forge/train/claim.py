@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -11,26 +13,63 @@ from typing import IO
 from lora_forge.errors import TrainingError
 
 FILE_NAME = ".lock"
+_TRIES = 12
+_PAUSE_S = 0.05  # whoever only looks holds the lock for less than a millisecond
+_HELD: dict[str, int] = {}  # folders that this process holds, by the thread that does
 
 
 @contextlib.contextmanager
 def claimed(run_dir: Path) -> Iterator[None]:
     """Hold ``run_dir`` against other runs. The system lets go of it when the program dies, however it dies.
 
+    The thread that holds it may claim it again within.
+
     Raises:
         TrainingError: another run is at work there.
     """
+    key, thread = os.path.realpath(run_dir), threading.get_ident()
+    if _HELD.get(key) == thread:
+        yield
+        return
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / FILE_NAME).open("ab") as file:
         try:
-            _lock(file)
+            _lock_patiently(file)
         except BlockingIOError as cause:
             raise TrainingError(
                 "Another run is at work in {run_dir}.",
                 "Wait for it, stop it, or choose another name.",
                 run_dir=run_dir,
             ) from cause
-        yield
+        _HELD[key] = thread
+        try:
+            yield
+        finally:
+            del _HELD[key]
+
+
+def is_claimed(run_dir: Path) -> bool:
+    """Whether a living program, this one included, is at work in ``run_dir``. Nothing is made."""
+    if os.path.realpath(run_dir) in _HELD:
+        return True
+    try:
+        with (run_dir / FILE_NAME).open("rb+") as file:
+            _lock(file)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock_patiently(file: IO[bytes]) -> None:
+    """A page that lists runs may be looking at this very moment; that is over at once."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            _lock(file)
+            return
+        time.sleep(_PAUSE_S)
+    _lock(file)
 
 
 def _lock(file: IO[bytes]) -> None:
@@ -39,6 +78,7 @@ def _lock(file: IO[bytes]) -> None:
         import msvcrt
 
         try:
+            file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         except PermissionError as cause:
             raise BlockingIOError from cause
