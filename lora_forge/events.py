@@ -103,7 +103,8 @@ class RunStarted(Event):
 @dataclass(frozen=True)
 class StepDone(Event):
     """One optimizer step. ``loss`` is the objective, ``mse`` the raw unweighted error of this step,
-    ``window_mse`` its mean over the last epoch's worth of steps (what 0.07-0.09 refers to)."""
+    ``window_mse`` its mean over the last epoch's worth of steps (what 0.07-0.09 refers to). ``memory_bytes``: the most
+    that was in use since the step before it, on the card (torch's) or of the process on a CPU; None if unknown."""
 
     step: int
     total_steps: int
@@ -115,6 +116,7 @@ class StepDone(Event):
     images_per_s: float
     seconds_left: float
     is_skipped: bool = False
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,15 @@ class StateSaved(Event):
 
 @dataclass(frozen=True)
 class PreviewMade(Event):
-    """A picture drawn during training."""
+    """A picture drawn during training, without a LoRA in ``column`` 0; all columns of a run have one seed.
+
+    Column 0 is told of when it is new: at the first preview, and when the prompt of column 1 was changed.
+    """
 
     path: Path
     step: int
     prompt: str
+    column: int = 1
 
 
 @dataclass(frozen=True)
@@ -268,26 +274,37 @@ class Command(Enum):
     PREVIEW_NOW = "preview_now"
 
 
+@dataclass(frozen=True)
+class NewPrompts:
+    """A command: what the previews show from the next one on; the first is drawn without the LoRA too. ``TRIGGER``
+    stands for the trigger word; none at all is the trigger word alone."""
+
+    prompts: tuple[str, ...]
+
+
+AnyCommand = Command | NewPrompts
+
+
 class CommandBox:
     """Commands on their way to a run. Any thread may send; the run's thread takes."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Command] = deque()
+        self._waiting: deque[AnyCommand] = deque()
         self._changed = threading.Condition()
 
-    def send(self, command: Command) -> None:
+    def send(self, command: AnyCommand) -> None:
         """Queue a command."""
         with self._changed:
             self._waiting.append(command)
             self._changed.notify_all()
 
-    def take(self, timeout_s: float = 0.0) -> Command | None:
+    def take(self, timeout_s: float = 0.0) -> AnyCommand | None:
         """The oldest command, waiting for one up to ``timeout_s`` seconds; None when there is none."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting), timeout=timeout_s)
             return self._waiting.popleft() if self._waiting else None
 
-    def has(self, *commands: Command) -> bool:
+    def has(self, *commands: AnyCommand) -> bool:
         """Whether one of ``commands`` is waiting; nothing is taken."""
         with self._changed:
             return any(command in self._waiting for command in commands)

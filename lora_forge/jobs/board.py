@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_forge import events
-from lora_forge.events import Command, CommandBox, Emit, Event
+from lora_forge.events import AnyCommand, Command, CommandBox, Emit, Event
 from lora_forge.i18n import Said, Several, told
 from lora_forge.jobs.failures import JobError, explain, lost
 from lora_forge.jobs.sentences import WAIT_STAGE, Sentence, sentence_of
@@ -101,7 +101,7 @@ class JobBoard:
                     title=self._job.title,
                 )
 
-    def send(self, command: Command) -> None:
+    def send(self, command: AnyCommand) -> None:
         """Tell the job something; it obeys between two steps.
 
         Raises:
