@@ -15,21 +15,25 @@ from lora_forge.errors import TrainingError
 FILE_NAME = ".lock"
 _TRIES = 12
 _PAUSE_S = 0.05  # whoever only looks holds the lock for less than a millisecond
-_HELD: dict[str, int] = {}  # folders that this process holds, by the thread that does
+_HELD: dict[str, int] = {}  # folders that this process holds, with the thread that may claim once more; 0: none may
 
 
 @contextlib.contextmanager
-def claimed(run_dir: Path) -> Iterator[None]:
+def claimed(run_dir: Path, *, hands_on: bool = False) -> Iterator[None]:
     """Hold ``run_dir`` against other runs. The system lets go of it when the program dies, however it dies.
 
-    The thread that holds it may claim it again within.
+    With ``hands_on`` this thread may claim it once more within: who prepares a run holds it for the trainer.
 
     Raises:
         TrainingError: another run is at work there.
     """
     key, thread = os.path.realpath(run_dir), threading.get_ident()
     if _HELD.get(key) == thread:
-        yield
+        _HELD[key] = 0
+        try:
+            yield
+        finally:
+            _HELD[key] = thread
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / FILE_NAME).open("ab") as file:
@@ -41,7 +45,7 @@ def claimed(run_dir: Path) -> Iterator[None]:
                 "Wait for it, stop it, or choose another name.",
                 run_dir=run_dir,
             ) from cause
-        _HELD[key] = thread
+        _HELD[key] = thread if hands_on else 0
         try:
             yield
         finally:
