@@ -49,87 +49,144 @@ class TrainConfig:
     schema_version: int = setting(SCHEMA_VERSION, "Version of this list of settings; written by the program.")
     name: str = setting("", "Name of the LoRA; files are NAME-000001.safetensors and so on.")
     trigger_word: str = setting("", "The word that calls the subject; kept first in every caption. Empty: none.")
-    seed: int = setting(0, "Every random draw follows from it: the same seed gives the same files.", 0, 2**53)
-
-    epochs: int = setting(10, "Passes over the photos; one numbered file each.", 1, 10000)
-    repeats: int = setting(
-        10, "How often each photo is seen in an epoch, unless its group says otherwise. The main knob.", 1, 10000
+    seed: int = setting(
+        0, "Every random draw follows from it: the same seed and settings give the same files.", 0, 2**53
     )
-    max_steps: int = setting(0, "Stop after so many steps; 0 lets every epoch finish.", 0)
-    batch_size: int = setting(1, "Images a step; more is smoother and needs more memory.", 1, 1024)
-    gradient_accumulation: int = setting(1, "Batches summed into one step: a larger batch for no memory.", 1, 1024)
 
-    resolution_px: int = setting(512, "Training size; 512 suits SD1.x, 768 or 1024 SD2/SDXL.", 64, 4096)
-    use_buckets: bool = setting(True, "Keep each photo's shape (True) or crop all to squares (False).")
-    bucket_step_px: int = setting(64, "Bucket sides are multiples of this; 64 avoids odd latent sizes.", 8, 512)
-    bucket_min_px: int = setting(256, "Shortest bucket side.", 64, 4096)
-    bucket_max_px: int = setting(1024, "Longest bucket side.", 64, 8192)
-    flip: bool = setting(False, "Also train mirror images; not for faces, text or anything with a left and right.")
+    epochs: int = setting(
+        10, "How many times all photos are gone through; each time ends in a numbered file.", 1, 10000
+    )
+    repeats: int = setting(
+        10, "How often each photo is seen in an epoch, unless its group says otherwise: the main knob.", 1, 10000
+    )
+    max_steps: int = setting(0, "Stop after so many steps, wherever that is; 0 lets every epoch finish.", 0)
+    batch_size: int = setting(1, "How many pictures are learned from in one step.", 1, 1024)
+    gradient_accumulation: int = setting(
+        1, "So many batches are summed into one step: a larger batch for no memory.", 1, 1024
+    )
 
-    keep_tokens: int = setting(1, "So many first tags stay in front when tags are shuffled.", 0, 1000)
-    shuffle_tags: bool = setting(True, "Shuffle tags each time an image is seen, so that their order is not learned.")
-    tag_dropout: float = setting(0.0, "Chance to leave out each tag (kept tags never).", 0.0, 1.0)
-    caption_dropout: float = setting(0.0, "Chance to train on an empty caption.", 0.0, 1.0)
-    clip_skip: int = setting(1, "Text encoder layers counted from the end; 2 for most anime SD1.x checkpoints.", 1, 12)
+    resolution_px: int = setting(
+        512, "Size at which the photos are learned, in pixels; 512 suits SD1.x, 768 SD2.x, 1024 SDXL.", 64, 4096
+    )
+    use_buckets: bool = setting(True, "Keep each photo's shape; off cuts every photo to a square.")
+    bucket_step_px: int = setting(
+        64, "Sides are rounded to multiples of this many pixels; 64 suits every model.", 8, 512
+    )
+    bucket_min_px: int = setting(256, "Shortest side a photo may be given, in pixels.", 64, 4096)
+    bucket_max_px: int = setting(1024, "Longest side a photo may be given, in pixels.", 64, 8192)
+    flip: bool = setting(
+        False, "Also learn from mirror images; not for faces, text, logos or anything with a left and a right."
+    )
 
-    rank: int = setting(32, "Inner size of the LoRA: detail it can hold, and file size.", 1, 1024)
+    keep_tokens: int = setting(
+        1, "So many first tags stay in front when tags are shuffled; the trigger word is the first.", 0, 1000
+    )
+    shuffle_tags: bool = setting(True, "Put tags in another order each time, so that their order is not learned.")
+    tag_dropout: float = setting(0.0, "Chance to leave out each tag, the kept ones never.", 0.0, 1.0)
+    caption_dropout: float = setting(0.0, "Chance to learn a picture without any words.", 0.0, 1.0)
+    clip_skip: int = setting(
+        1, "Which text layer is read, counted from the end; 2 for most anime SD1.x checkpoints.", 1, 12
+    )
+
+    rank: int = setting(32, "How much detail the LoRA can hold; the file grows with it.", 1, 1024)
     alpha: float = setting(
-        16.0, "Scale is alpha / rank; less acts like a lower learning rate. 0: as rank.", 0.0, 4096.0
+        16.0,
+        "The LoRA learns with alpha / rank as its scale: less acts like a lower learning rate; 0 takes rank.",
+        0.0,
+        4096.0,
     )
     targets: tuple[Target, ...] = setting(
-        ("attention", "feed_forward", "projection"), "Which layers of the transformer blocks are adapted."
+        ("attention", "feed_forward", "projection"), "Which layers of the model the LoRA changes."
     )
-    conv_rank: int = setting(0, "Rank of adapters on convolutions (LoCon); 0: none. Helps styles.", 0, 1024)
-    conv_alpha: float = setting(0.0, "Alpha of the convolution adapters; 0 takes conv_rank / 2.", 0.0, 4096.0)
-    rank_dropout: float = setting(0.0, "Chance to silence each rank in a step; against copying.", 0.0, 0.95)
-    max_norm: float = setting(0.0, "Scale down any adapter whose weight norm exceeds this; 0: off, 1 is common.", 0.0)
+    conv_rank: int = setting(
+        0, "Rank of adapters on convolutions too (LoCon), which carry texture; 0 leaves them out.", 0, 1024
+    )
+    conv_alpha: float = setting(0.0, "Alpha of the convolution adapters; 0 takes half of their rank.", 0.0, 4096.0)
+    rank_dropout: float = setting(
+        0.0, "Chance to silence each rank for a step, against learning photos by heart.", 0.0, 0.95
+    )
+    max_norm: float = setting(
+        0.0, "Adapters whose weights grow beyond this are scaled down; 0 is off, 1 is common.", 0.0
+    )
     ema_decay: float = setting(
-        0.0, "Average of the adapter over steps, saved instead of the last; 0: off.", 0.0, 0.99999
+        0.0, "Save an average over the steps instead of the last step; 0 is off, 0.99 is common.", 0.0, 0.99999
     )
 
-    optimizer: Optimizer = setting("adamw", "Optimizer; all but adamw and adafactor need their own library.")
-    learning_rate: float = setting(1e-4, "Learning rate of the UNet adapters; prodigy wants 1.", 0.0, 100.0)
-    te_learning_rate: float = setting(0.0, "Learning rate of the text encoder adapters; 0: not trained.", 0.0, 100.0)
-    lora_plus_ratio: float = setting(1.0, "LoRA+: the up matrices learn so many times faster; 1: off.", 1.0, 64.0)
-    weight_decay: float = setting(0.01, "Pulls weights towards zero.", 0.0, 10.0)
-    beta1: float = setting(0.9, "First moment decay of the optimizer.", 0.0, 0.9999)
-    beta2: float = setting(0.999, "Second moment decay of the optimizer.", 0.0, 0.999999)
-    schedule: Schedule = setting("cosine", "How the rate falls over the run.")
-    schedule_cycles: int = setting(1, "Restarts of cosine_with_restarts.", 1, 1000)
-    warmup_steps: int = setting(0, "Steps over which the rate climbs from zero.", 0)
-    max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0: off.", 0.0)
+    optimizer: Optimizer = setting(
+        "adamw", "The rule that turns what was wrong into a change; all but AdamW and Adafactor need their own library."
+    )
+    learning_rate: float = setting(
+        1e-4,
+        "How far the image part moves in a step; too high breaks pictures, too low learns nothing. Prodigy wants 1.",
+        0.0,
+        100.0,
+    )
+    te_learning_rate: float = setting(0.0, "How far the text part moves in a step; 0 leaves it as it is.", 0.0, 100.0)
+    lora_plus_ratio: float = setting(
+        1.0, "LoRA+: one half of each adapter learns so many times faster; 1 is off.", 1.0, 64.0
+    )
+    weight_decay: float = setting(0.01, "Pulls weights back towards zero, a little at each step.", 0.0, 10.0)
+    beta1: float = setting(0.9, "How long the optimizer remembers the direction it went.", 0.0, 0.9999)
+    beta2: float = setting(0.999, "How long the optimizer remembers how large the changes were.", 0.0, 0.999999)
+    schedule: Schedule = setting("cosine", "How the learning rate falls over the run.")
+    schedule_cycles: int = setting(1, "How many times a cosine with restarts begins again.", 1, 1000)
+    warmup_steps: int = setting(0, "Over so many first steps the learning rate climbs from zero.", 0)
+    max_grad_norm: float = setting(1.0, "A step that would change too much is cut to this length; 0 is off.", 0.0)
 
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = setting(
-        "auto", "What the base predicts; auto reads it from the checkpoint."
+        "auto", "What the checkpoint predicts; automatic reads it from the checkpoint."
     )
     zero_terminal_snr: Literal["auto", "on", "off"] = setting(
-        "auto", "Rescale the noise schedule so that its last step is pure noise; auto reads it from the checkpoint."
+        "auto", "Rescale the noise so that its last step is pure noise; automatic reads it from the checkpoint."
     )
-    min_snr_gamma: float = setting(0.0, "Min-SNR weighting (arXiv 2303.09556); 0: off, 5 is usual.", 0.0, 100.0)
-    debiased: bool = setting(False, "Debiased estimation weighting; not together with min_snr_gamma.")
+    min_snr_gamma: float = setting(
+        0.0,
+        "Min-SNR weighting (arXiv 2303.09556) lets all noise levels count evenly; 0 is off, 5 is usual.",
+        0.0,
+        100.0,
+    )
+    debiased: bool = setting(
+        False, "Debiased estimation, another weighting of the noise levels; not together with Min-SNR."
+    )
     noise_offset: float = setting(
-        0.0, "Shifts the noise of each channel; 0.03-0.1 allows darker and brighter.", 0.0, 1.0
+        0.0,
+        "Shifts the noise a little, so that darker and brighter pictures can be learned; 0.03 to 0.1 where wanted.",
+        0.0,
+        1.0,
     )
-    prior_weight: float = setting(1.0, "Weight of the loss of prior preservation images.", 0.0, 100.0)
-    masked_loss: bool = setting(False, "Use each photo's mask or face box: the loss outside counts outside_weight.")
-    outside_weight: float = setting(0.1, "Weight of the loss outside the mask or face box.", 0.0, 1.0)
+    prior_weight: float = setting(1.0, "How much prior preservation pictures count.", 0.0, 100.0)
+    masked_loss: bool = setting(False, "Learn mostly what each photo's mask, or else its face box, shows.")
+    outside_weight: float = setting(0.1, "How much counts what lies outside the mask or face box.", 0.0, 1.0)
 
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, xpu ...: as torch names it.")
-    precision: Precision = setting("auto", "auto takes what the device does well; fp32 is slow and safe.")
-    gradient_checkpointing: bool = setting(False, "About a third slower, much less memory.")
+    device: str = setting("auto", "Where to compute, as torch names it: auto, cpu, cuda, cuda:1, mps, xpu.")
+    precision: Precision = setting(
+        "auto", "How exact the numbers are; automatic takes what the device does well, fp32 is slow and safe."
+    )
+    gradient_checkpointing: bool = setting(
+        False, "Compute parts of a step twice instead of keeping them: about a third slower, much less memory."
+    )
     encode_ahead: Literal["auto", "on", "off"] = setting(
-        "auto", "Encode all photos before the first step (on) or each when it is first met (off); auto: off on a CPU."
+        "auto", "Encode all photos before the first step, or each when it is first met; automatic: off on a CPU."
     )
 
-    save_every_epochs: int = setting(1, "Save a numbered file every so many epochs (the last always).", 1, 10000)
-    state_every_steps: int = setting(
-        50, "Save the state to resume from every so many steps (and at every epoch); 0: only at epochs.", 0
+    save_every_epochs: int = setting(
+        1, "Save a numbered file every so many epochs; the last is always saved.", 1, 10000
     )
-    validation_photos: int = setting(4, "Photos in the fixed validation loss of every epoch; 0: off.", 0, 1000)
-    preview_every_steps: int = setting(0, "Draw a preview every so many steps; 0: none.", 0)
-    preview_prompts: tuple[str, ...] = setting((), "Prompts of the previews; TRIGGER stands for the trigger word.")
+    state_every_steps: int = setting(
+        50, "Save where the run is every so many steps, to go on from after a crash; 0 only at epochs.", 0
+    )
+    validation_photos: int = setting(
+        4,
+        "On so many photos the same fixed question is asked at each epoch, for a loss that can be compared; 0 is off.",
+        0,
+        1000,
+    )
+    preview_every_steps: int = setting(0, "Draw previews every so many steps; 0 draws none.", 0)
+    preview_prompts: tuple[str, ...] = setting(
+        (), "What the previews show, a prompt a line; TRIGGER stands for the trigger word."
+    )
     preview_steps: int = setting(20, "Sampler steps of a preview.", 1, 200)
-    preview_guidance: float = setting(7.0, "Guidance of a preview.", 0.0, 30.0)
+    preview_guidance: float = setting(7.0, "How closely a preview follows its prompt (CFG).", 0.0, 30.0)
 
     def __post_init__(self) -> None:
         problems = [*_range_problems(self), *_cross_problems(self)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,9 @@ from lora_forge.config import Family, parse_assignments
 from lora_forge.dataset.project import Photo, Project
 from lora_forge.i18n import word
 from lora_forge.presets import preset
+from lora_forge.work.proposing import free_name as free_name
+from lora_forge.work.proposing import suggest_name as suggest_name
+from lora_forge.work.proposing import suggest_trigger as suggest_trigger
 
 KINDS = (
     (word("Person"), "person"),
@@ -75,28 +77,3 @@ def parse_settings(text: str) -> dict[str, Any]:
     """
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return parse_assignments(line for line in lines if line)
-
-
-def suggest_name(project: str) -> str:
-    """A name for the LoRA of a project: what a prompt and a file name can take."""
-    name = re.sub(r"[^\w.-]+", "_", project).strip("_.-")
-    return re.sub(r"NUM|STRENGTH", lambda found: found.group().lower(), name)
-
-
-def free_name(name: str, taken: Iterable[str]) -> str:
-    """``name``, or its next version that nobody has: ``anna``, ``anna_v2``, ``anna_v3``; capitals count alike."""
-    used = {other.casefold() for other in taken}
-    stem, number = name, 1
-    match = re.fullmatch(r"(.+)_v(\d+)", name)
-    if match:
-        stem, number = match[1], int(match[2])
-    while name and name.casefold() in used:
-        number += 1
-        name = f"{stem}_v{number}"
-    return name
-
-
-def suggest_trigger(name: str) -> str:
-    """A trigger word for a LoRA: its name without a version, in one word and lower case."""
-    word_only = re.sub(r"([ _-]+v?\d+)+$", "", name, flags=re.IGNORECASE)
-    return re.sub(r"[\W_]+", "", word_only or name).lower()

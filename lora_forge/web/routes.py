@@ -22,6 +22,8 @@ from lora_forge.web.answers import RefusedError, answer, field, language_of, rea
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
 from lora_forge.web.photo_routes import photo_routes
 from lora_forge.web.places import confined
+from lora_forge.web.plan_routes import plan_routes
+from lora_forge.web.preset_routes import preset_routes
 from lora_forge.web.protection import Refusal
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
 from lora_forge.web.tag_routes import tag_routes
@@ -63,6 +65,8 @@ def mount(
         photo_routes(served),
         tag_routes(served),
         tagger_routes(served, allows_paths=allows_paths),
+        plan_routes(served),
+        preset_routes(served),
     )
     others = [route for route in app.router.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     app.router.routes[:] = [

@@ -14,9 +14,12 @@ from lora_forge.dataset.project import Project
 from lora_forge.dataset.tags import TagError
 from lora_forge.dataset.traits import Traits
 from lora_forge.errors import DatasetError, TrainingError
-from lora_forge.presets import preset
+from lora_forge.presets import aligned, preset
+from lora_forge.work.proposing import Visits, visits_of
 
 CONFIG_FILE = "config.json"  # as train.run writes it, which is not imported for a name
+PREVIEW_EVERY_STEPS = 50
+USUAL_PHOTOS = 25  # what repeats are proposed for while there are no photos yet
 SIZE_FIELDS = frozenset({"resolution_px", "use_buckets", "bucket_step_px", "bucket_min_px", "bucket_max_px"})
 
 
@@ -49,6 +52,34 @@ def new_config(
     values["name"] = name
     values["trigger_word"] = values.get("trigger_word") or trigger_word
     return config.from_dict(values)
+
+
+def proposed_config(
+    project: Project, name: str, kind: str, family: Family, values: Mapping[str, Any], trigger_word: str = ""
+) -> TrainConfig:
+    """The config of a run as the form proposes it, with what a person changed: ``values``, {} for all defaults.
+
+    Beside what :func:`new_config` gives, previews come every 50 steps or so, one of them at the end of each epoch.
+    Without photos it is counted for 25 of them. ``trigger_word``: what the form says, before it is the project's.
+
+    Raises:
+        ConfigError: an unknown preset or setting, or a value out of range.
+        DatasetError: the project's photos can't be listed.
+    """
+    visits = visits_of(project)
+    word = trigger_word or project.trigger_word
+    of_project = project_settings(project)
+    photos = visits.photos or USUAL_PHOTOS
+    config = new_config(name, kind, family, photos, word, values, of_project=of_project)
+    if "preview_every_steps" in values:
+        return config
+    return config.replace(preview_every_steps=_preview_step(config, visits))
+
+
+def _preview_step(config: TrainConfig, visits: Visits) -> int:
+    counted = visits if visits.photos else Visits(((USUAL_PHOTOS, None),))
+    each = counted.steps(config.repeats, config.batch_size, config.gradient_accumulation)
+    return aligned(PREVIEW_EVERY_STEPS, each)
 
 
 def resumed_config(run_dir: Path, name: str, said: Mapping[str, Any]) -> TrainConfig:

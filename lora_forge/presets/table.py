@@ -1,31 +1,21 @@
-"""Named defaults: type x family. Starting points from what other trainers ship, not yet measured on real photographs.
+"""Type x family -> defaults. Starting points from what other trainers ship, not yet measured on real photographs.
 
 What those agree on: a UNet rate of 1e-4 with rank 32, and ten saved epochs. Where they differ by ten times (text
 encoder rate, alpha / rank), alpha and rate move together, because the effective rate scales with alpha / rank.
 ``toyworld`` and ``toyworld_hot`` are for the bundled drawn world, a model a hundred times smaller that wants other
-rates; theirs are measured.
+rates; theirs are measured. Why each number is what it is: ``reasons.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from lora_forge.config import Family
 from lora_forge.errors import ConfigError
+from lora_forge.presets.kinds import KINDS, repeats_for
 
-KINDS: Mapping[str, str] = {
-    "person": "a real person: likeness first, no mirroring (faces are not symmetric)",
-    "anime": "a drawn character: mirrored too, one text layer earlier on SD1.x",
-    "style": "an art style: many different pictures, few repeats, captions dropped now and then",
-    "object": "clothing, a product, a building: no mirroring, for the sake of logos and text",
-    "concept": "a pose, a scene, an idea",
-    "toyworld": "the bundled toy world: a run that works",
-    "toyworld_hot": "the bundled toy world at far too high a rate: too little, just right, ruined",
-}
-
-# Peers' own numbers for 20-30 photos come to 200-300 pictures an epoch for a subject; styles bring more photos.
-IMAGES_PER_EPOCH = {"person": 250, "anime": 250, "style": 100, "object": 250, "concept": 200}
+TOYWORLD_RATE_FACTOR = 15.0
+"""By how much the learning rates of ``person`` on SD1.x are multiplied for the bundled toy world (1e-4 -> 1.5e-3)."""
 
 _TOYWORLD: dict[str, Any] = {
     "epochs": 10,
@@ -60,15 +50,10 @@ def preset(kind: str, family: Family, photos: int = 25) -> dict[str, Any]:
         return dict(_TOYWORLD_HOT)
     if kind not in KINDS:
         raise ConfigError("There is no preset {kind!r}.", "Choose one of {kinds}.", kind=kind, kinds=", ".join(KINDS))
-    return {**_subject(family), **_of_kind(kind, family), **_size(family), "repeats": repeats_for(kind, photos)}
+    return {**_shared(family), **_of_kind(kind, family), **_size(family), "repeats": repeats_for(kind, photos)}
 
 
-def repeats_for(kind: str, photos: int) -> int:
-    """Repeats that bring ``photos`` to the kind's usual number of pictures an epoch; 1 to 40."""
-    return max(1, min(40, round(IMAGES_PER_EPOCH[kind] / max(photos, 1))))
-
-
-def _subject(family: Family) -> dict[str, Any]:
+def _shared(family: Family) -> dict[str, Any]:
     """What all kinds share. SDXL's text encoders are left alone, as most SDXL recipes do."""
     return {
         "epochs": 10,
@@ -92,16 +77,17 @@ def _of_kind(kind: str, family: Family) -> dict[str, Any]:
     if kind == "anime":
         return {"flip": True, "clip_skip": 2 if family is Family.SD1 else 1}
     if kind == "style":
-        rank, alpha = (64, 32.0) if family is Family.SDXL else (32, 32.0)
-        te_rate = 0.0 if family is Family.SDXL else 1e-5
-        return {
-            "flip": True,
-            "caption_dropout": 0.05,
-            "rank": rank,
-            "alpha": alpha,
-            "te_learning_rate": te_rate,
-        }
+        return {"flip": True, "caption_dropout": 0.05, **_wide(family)}
+    if kind == "design":
+        # texture and line live in the convolutions; half of the rank, as conv / linear stand in other trainers
+        return {"caption_dropout": 0.05, "conv_rank": 16, "conv_alpha": 8.0, **_wide(family)}
     return {}
+
+
+def _wide(family: Family) -> dict[str, Any]:
+    """Rank and rates of what fills the whole picture: more room on SDXL, a text encoder that hardly moves."""
+    rank, alpha = (64, 32.0) if family is Family.SDXL else (32, 32.0)
+    return {"rank": rank, "alpha": alpha, "te_learning_rate": 0.0 if family is Family.SDXL else 1e-5}
 
 
 def _size(family: Family) -> dict[str, Any]:

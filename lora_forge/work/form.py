@@ -1,0 +1,64 @@
+"""The Train form as one answer: kinds, fields in words, defaults with reasons, and what a person said before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lora_forge.dataset.project import Project
+from lora_forge.dataset.tags import TagError
+from lora_forge.dataset.traits import Traits
+from lora_forge.i18n import say
+from lora_forge.ports import Desk
+from lora_forge.presets import ABOUT
+from lora_forge.presets.fields import KNOBS, described
+from lora_forge.work.drafts import load_draft
+from lora_forge.work.proposing import propose_name, suggest_trigger, visits_of
+from lora_forge.work.settings import proposed_config
+
+
+def form(desk: Desk, project: Project, kind: str = "", language: str = "en") -> dict[str, Any]:
+    """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
+
+    ``kind`` left out: that of the draft, or of the traits' answers, or a person.
+
+    Raises:
+        CheckpointError: nothing that can be trained on is loaded.
+        ConfigError: there is no such kind.
+        DatasetError: the project's photos can't be listed.
+    """
+    family = desk.info().family
+    draft = load_draft(project)
+    kind = kind or (draft.kind if draft else "") or _kind_of_traits(project)
+    name = propose_name(project, desk.lora_dir())
+    defaults = proposed_config(project, name, kind, family, {})
+    return {
+        "project": project.root.name,
+        "photos": visits_of(project).photos,
+        "family": family.value,
+        "kind": kind,
+        "kinds": _kinds(language, has_toys="toyworld" in desk.loaded() or ABOUT[kind].is_toy),
+        "name": name,
+        "trigger_word": project.trigger_word or suggest_trigger(name),
+        "defaults": defaults.to_dict(),
+        "knobs": list(KNOBS),
+        "groups": described(language),
+        "why": [],
+        "draft": draft.plain() if draft else None,
+        "presets": [],
+    }
+
+
+def _kinds(language: str, has_toys: bool) -> list[dict[str, str]]:
+    return [
+        {"id": kind, "label": say(about.label, language), "sentence": say(about.sentence, language)}
+        for kind, about in ABOUT.items()
+        if has_toys or not about.is_toy
+    ]
+
+
+def _kind_of_traits(project: Project) -> str:
+    try:
+        kind = Traits.load(project).kind
+    except TagError:
+        kind = ""
+    return kind if kind in ABOUT else "person"
