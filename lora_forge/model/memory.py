@@ -7,6 +7,7 @@ checkpointing 0.143; SDXL 1.590). They grow with the area of the picture (SD1.x 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lora_forge.config import Family, TrainConfig
@@ -21,18 +22,26 @@ _ELSEWHERE_BYTES = GIB // 2  # a card's own context, and what single operations 
 @dataclass(frozen=True)
 class _Cost:
     """``weights``: of the whole checkpoint, in numbers. ``kept_bytes``: for backward at 512 x 512 px in 16 bits.
-    ``checkpointed_bytes``: the same with gradient checkpointing. ``adapter``: trained numbers for each rank."""
+    ``checkpointed_bytes``: the same with gradient checkpointing. The rest are trained numbers for each rank, counted
+    on diffusers' and transformers' own networks: ``targets`` of the UNet's transformers, the ``text`` encoders, and
+    with a convolution rank the ``convs`` (by that rank) and ``shortcuts`` (1x1 and Linear, by the rank)."""
 
     weights: float
     kept_bytes: float
     checkpointed_bytes: float
-    adapter: float
+    targets: Mapping[str, int]
+    text: int
+    convs: int
+    shortcuts: int
 
 
+_SD1_TARGETS = {"attention": 199_296, "feed_forward": 174_720, "projection": 49_920}
+_SD2_TARGETS = {"attention": 207_488, "feed_forward": 174_720, "projection": 49_920}
+_SDXL_TARGETS = {"attention": 1_451_520, "feed_forward": 1_164_800, "projection": 43_520}
 _COSTS = {
-    Family.SD1: _Cost(1.07e9, 0.863 * GIB, 0.143 * GIB, 0.43e6),
-    Family.SD2: _Cost(1.29e9, 0.863 * GIB, 0.143 * GIB, 0.43e6),
-    Family.SDXL: _Cost(3.47e9, 1.590 * GIB, 0.134 * GIB, 2.66e6),
+    Family.SD1: _Cost(1.07e9, 0.863 * GIB, 0.143 * GIB, _SD1_TARGETS, 165_888, 544_000, 82_880),
+    Family.SD2: _Cost(1.29e9, 0.863 * GIB, 0.143 * GIB, _SD2_TARGETS, 423_936, 544_000, 82_880),
+    Family.SDXL: _Cost(3.47e9, 1.590 * GIB, 0.134 * GIB, _SDXL_TARGETS, 903_168, 355_840, 58_560),
 }
 
 
@@ -52,13 +61,25 @@ class MemoryEstimate:
         return self.free_bytes is None or self.needed_bytes - self.weights_bytes <= self.free_bytes
 
 
+def trained_numbers(family: Family, config: TrainConfig) -> int:
+    """How many numbers a run with ``config`` trains on a full-size checkpoint of ``family``."""
+    cost, count = _COSTS[family], 0
+    if config.learning_rate > 0:
+        count += sum(cost.targets[target] for target in config.targets) * config.rank
+        if config.conv_rank:
+            count += cost.convs * config.conv_rank + cost.shortcuts * config.rank
+    if config.te_learning_rate > 0:
+        count += cost.text * config.rank
+    return count
+
+
 def training_memory(family: Family, config: TrainConfig) -> MemoryEstimate:
     """What training with ``config`` on a checkpoint of ``family`` takes at its peak, on the device it would run on."""
     device, cost = pick_device(), _COSTS[family]
     width = 4 if device.type == "cpu" and config.precision in ("auto", "fp32") else 2
     area = config.resolution_px**2 / _AREA_PX * config.batch_size
     kept = cost.checkpointed_bytes * 1.5 if config.gradient_checkpointing else cost.kept_bytes  # 1.5: one part anew
-    trained = cost.adapter * config.rank * _BYTES_A_TRAINED_WEIGHT
+    trained = trained_numbers(family, config) * _BYTES_A_TRAINED_WEIGHT
     weights = cost.weights * width
     needed = weights + kept * area * width / 2 + trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)
     return MemoryEstimate(int(needed), int(weights), short_name(device), free_memory_bytes(device))

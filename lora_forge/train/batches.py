@@ -10,7 +10,10 @@ from typing import Protocol
 
 from lora_forge.errors import TrainingError
 from lora_forge.seeds import stable_seed
+from lora_forge.train.counting import batches_per_epoch, repeats_of
 from lora_forge.train.draws import Visit
+
+__all__ = ["Batch", "BatchPlan", "Item", "Step", "repeats_of", "visit_keys"]
 
 
 class Item(Protocol):
@@ -36,18 +39,6 @@ class Batch:
 Step = tuple[Batch, ...]
 
 
-def repeats_of(items: Sequence[Item], default: int) -> list[int]:
-    """How often each image is seen in an epoch: its group's own number, else ``default``.
-
-    Prior images whose group has no number are seen so often that they match the photos' visits as nearly as whole
-    numbers allow, at least once each.
-    """
-    photo_visits = sum(item.repeats or default for item in items if not item.is_prior)
-    unset_priors = sum(1 for item in items if item.is_prior and not item.repeats)
-    prior = max(1, round(photo_visits / unset_priors)) if unset_priors else 0
-    return [item.repeats or (prior if item.is_prior else default) for item in items]
-
-
 def visit_keys(items: Sequence[Item]) -> list[str]:
     """The items' keys, with ``#2`` and so on behind those of equal pixels, so that each draws its own noise."""
     seen: Counter[str] = Counter()
@@ -70,9 +61,7 @@ class BatchPlan:
         self._buckets: dict[str, list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             self._buckets[str(item.bucket)].append(index)
-        self.batches_per_epoch = sum(
-            -(-sum(self.repeats[index] for index in members) // batch_size) for members in self._buckets.values()
-        )
+        self.batches_per_epoch = batches_per_epoch([str(item.bucket) for item in items], self.repeats, batch_size)
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulation)
 
     def epoch(self, epoch: int) -> list[Step]:

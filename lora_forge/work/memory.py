@@ -16,14 +16,16 @@ _SHORT = word(
     "At {resolution} px: about {more} GB of memory beside the checkpoint's {weights} GB, but {device} has only {free} "
     "GB free. A lower resolution or gradient_checkpointing=true takes less."
 )
+_IN_LINE = word("about {more} GB of memory")
 
 
 @dataclass(frozen=True)
 class MemorySentence:
-    """``sentence`` to show; ``fits`` is False where the memory is known to be too small."""
+    """``sentence`` to show; ``fits`` is False where the memory is known to be too small. ``short``: within a line."""
 
     sentence: Said
     fits: bool
+    short: Said
 
 
 def memory_sentence(family: Family, config: TrainConfig) -> MemorySentence:
@@ -37,7 +39,8 @@ def memory_sentence(family: Family, config: TrainConfig) -> MemorySentence:
         "weights": f"{found.weights_bytes / _GB:.1f}",
         "device": found.device,
     }
+    short = Said(_IN_LINE, {"more": values["more"]})
     if found.free_bytes is None:
-        return MemorySentence(Said(_UNKNOWN, values), True)
+        return MemorySentence(Said(_UNKNOWN, values), True, short)
     values["free"] = f"{found.free_bytes / _GB:.1f}"
-    return MemorySentence(Said(_FITS if found.fits else _SHORT, values), found.fits)
+    return MemorySentence(Said(_FITS if found.fits else _SHORT, values), found.fits, short)

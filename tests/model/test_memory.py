@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from lora_forge.config import Family, TrainConfig
-from lora_forge.model.memory import GIB, MemoryEstimate, training_memory
+from lora_forge.model.memory import GIB, MemoryEstimate, trained_numbers, training_memory
 from lora_forge.work.memory import memory_sentence
 
 BASE = TrainConfig(resolution_px=512, batch_size=1, rank=16, precision="bf16", gradient_checkpointing=False)
@@ -25,14 +25,14 @@ def beside(family: Family, **changes: object) -> float:
 
 
 def test_the_counted_figures_come_out_where_they_were_counted() -> None:
-    adapter = 0.43e6 * 16 * 16 / GIB
+    adapter = 423_936 * 16 * 16 / GIB
     assert beside(Family.SD1) == pytest.approx(0.863 + adapter, abs=1e-3)
     assert beside(Family.SD1, resolution_px=256) == pytest.approx(0.219 + adapter, abs=5e-3)
     assert beside(Family.SD1, gradient_checkpointing=True) == pytest.approx(0.143 * 1.5 + adapter, abs=1e-3)
 
 
 def test_it_grows_with_area_batch_rank_and_width() -> None:
-    adapter = 2.66e6 * 16 * 16 / GIB
+    adapter = 2_659_840 * 16 * 16 / GIB
     kept = beside(Family.SDXL) - adapter
     assert beside(Family.SDXL, resolution_px=1024) - adapter == pytest.approx(4 * kept, rel=1e-6)
     assert beside(Family.SDXL, batch_size=3) - adapter == pytest.approx(3 * kept, rel=1e-6)
@@ -55,3 +55,14 @@ def test_it_is_said_in_both_languages() -> None:
     short = memory_sentence(Family.SDXL, dataclasses.replace(BASE, resolution_px=2048, batch_size=64))
     assert not short.fits
     assert "gradient_checkpointing=true takes less" in short.sentence.text("en")
+
+
+def test_trained_numbers_are_those_of_the_networks() -> None:
+    """Ranks of diffusers' own SD1.x and SDXL UNets and transformers' CLIP towers, counted on the meta device."""
+    plain = dataclasses.replace(BASE, rank=1, conv_rank=0, te_learning_rate=0.0)
+    assert trained_numbers(Family.SD1, plain) == 423_936
+    assert trained_numbers(Family.SDXL, plain) == 2_659_840
+    assert trained_numbers(Family.SD1, dataclasses.replace(plain, targets=("attention",))) == 199_296
+    assert trained_numbers(Family.SD2, dataclasses.replace(plain, te_learning_rate=1e-5)) == 432_128 + 423_936
+    assert trained_numbers(Family.SD1, dataclasses.replace(plain, conv_rank=2)) == 423_936 + 2 * 544_000 + 82_880
+    assert trained_numbers(Family.SD1, dataclasses.replace(plain, learning_rate=0.0, te_learning_rate=1e-5)) == 165_888
