@@ -18,6 +18,7 @@
   let isAsking = false;
   let asked = 0;
   let wasVisible = false;
+  const listeners = [];
 
   const panel = () => $("#lora_forge_live .lf-live");
   const words = () => {
@@ -57,6 +58,13 @@
     lines = lines.slice(-MAX_LINES);
     snapshot = told;
     showNewFiles(told);
+    for (const act of listeners) act(told);
+  }
+
+  // `act(told)` with every answer of the board, and at once with the last.
+  function onTold(act) {
+    listeners.push(act);
+    if (snapshot) act(snapshot);
   }
 
   function showNewFiles(told) {
@@ -127,7 +135,8 @@
     const log = part("div", "lf-log");
     log.setAttribute("role", "log");
     log.tabIndex = 0;
-    place.replaceChildren(head, bar, part("div", "lf-problem"), part("div", "lf-files"), log);
+    // .lf-run is the Train step's: what the run can be told, its chart and previews
+    place.replaceChildren(head, bar, part("div", "lf-problem"), part("div", "lf-files"), part("div", "lf-run"), log);
   }
 
   function draw() {
@@ -168,6 +177,7 @@
     if (told.loss !== null) shown.push(`${say.loss} ${told.loss.toFixed(4)}`);
     if (told.window_mse !== null) shown.push(`${say.window_mse} ${told.window_mse.toFixed(4)}`);
     if (told.images_per_s) shown.push(`${told.images_per_s.toFixed(2)} ${say.speed}`);
+    if (told.memory_bytes) shown.push(`${(told.memory_bytes / 1e9).toFixed(1)} GB`);
     if (told.seconds_left !== null) shown.push(`${clock(told.seconds_left)} ${say.left}`);
     return shown.join(" · ");
   }
@@ -310,15 +320,7 @@
     }
   }
 
-  let counting = 0;
-
-  // Several fields change at once; the steps are counted once, when they have settled.
-  function count() {
-    clearTimeout(counting);
-    counting = setTimeout(() => press("#lora_forge_count"), 250);
-  }
-
   const word = (key) => words()[key] || key;
 
-  window.loraForge = { chosen, clock, count, isVisible, press, ready, test, word };
+  window.loraForge = { chosen, clock, isVisible, onTold, press, ready, test, word };
 })();

@@ -185,7 +185,7 @@
     await guarded(async () => {
       await post("photos/group", { project: project(), name: ui.repeats.dataset.group, repeats });
       await refresh();
-      forge.count();
+      forge.train.load(); // the steps follow the repeats
     });
   }
 

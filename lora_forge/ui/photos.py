@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lora_forge.dataset.importing import ImportReport
@@ -10,18 +10,16 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import DatasetError
 from lora_forge.events import Event
 from lora_forge.ports import Desk
-from lora_forge.ui.proposal import Visits, visits_of
 from lora_forge.work.gathering import gather
 from lora_forge.work.projects import project_dir
 
 
 @dataclass(frozen=True)
 class Stock:
-    """What a project holds: ``captioned`` of ``visits.photos`` have a caption; ``trigger_word`` may be empty."""
+    """What a project holds to learn from: ``captioned`` of ``photos`` have a caption."""
 
-    visits: Visits = field(default_factory=Visits)
+    photos: int = 0
     captioned: int = 0
-    trigger_word: str = ""
 
 
 def stock_of(desk: Desk, name: str) -> Stock:
@@ -34,8 +32,8 @@ def stock_of(desk: Desk, name: str) -> Stock:
     if folder is None or not (folder / "project.json").is_file():
         return Stock()
     project = Project.load(folder)
-    photos = project.photos()
-    return Stock(visits_of(project, photos), sum(bool(photo.caption) for photo in photos), project.trigger_word)
+    photos = [photo for photo in project.photos() if not project.group(photo.group).is_prior]
+    return Stock(len(photos), sum(bool(photo.caption) for photo in photos))
 
 
 def list_projects(desk: Desk) -> list[str]:
@@ -44,7 +42,7 @@ def list_projects(desk: Desk) -> list[str]:
     return [path.parent.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
 
 
-def add_folder(desk: Desk, project: str, trigger_word: str, folder: str) -> ImportReport:
+def add_folder(desk: Desk, project: str, folder: str) -> ImportReport:
     """Photos in a folder (or zip) of the machine the program runs on.
 
     Raises:
@@ -54,7 +52,7 @@ def add_folder(desk: Desk, project: str, trigger_word: str, folder: str) -> Impo
     text = folder.strip().strip('"')
     if not text:
         raise DatasetError("No folder is named.", "Type the path of a folder or zip on this machine.")
-    return gather(desk, project, [Path(text).expanduser()], trigger_word, _silent, allows_paths=True)
+    return gather(desk, project, [Path(text).expanduser()], "", _silent, allows_paths=True)
 
 
 def _check_named(project: str) -> None:

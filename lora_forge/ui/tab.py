@@ -1,4 +1,7 @@
-"""The tab: base, photos, training, test. One page for gradio 3, 4 and 5; what differs is in :mod:`ui.dialect`."""
+"""The tab: its frame and what gradio draws of it; the steps themselves are the script's.
+
+One page for gradio 3, 4 and 5; what differs is in :mod:`ui.dialect`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import gradio as gr
 from lora_forge import __version__
 from lora_forge.errors import DatasetError, LoraForgeError
 from lora_forge.evaluate import xyz
-from lora_forge.events import Command
 from lora_forge.i18n import LANGUAGES, say, word
 from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
@@ -22,14 +24,14 @@ from lora_forge.ui import (
     parts_card,
     photo_panel,
     photos,
-    proposal,
     shop,
     steps_bar,
     tag_panel,
+    train_panel,
 )
 from lora_forge.ui.around import Around
 from lora_forge.ui.dialect import html, on, update
-from lora_forge.ui.form import Form, Values, folded_fields, kind_field, run_fields
+from lora_forge.ui.form import Form, Values, kind_field
 from lora_forge.ui.texts import Texts, say_error
 
 Given = dict[Any, Any]
@@ -66,7 +68,8 @@ class _Tab:
         with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test"]):
             made["checkpoint"] = self._base_step()
         with gr.Column(elem_classes=["lf-step", "lf-in-train"]):
-            made.update(self._train_step())
+            self.train = html(train_panel.panel(self.texts.language), elem_id="lora_forge_train")
+            self.live = html(live.panel(self.texts.language), elem_id="lora_forge_live")
         self.form = Form(**made)
         with gr.Column(elem_classes=["lf-step", "lf-in-test"]):
             self.grid = grid_panel.build(self.texts, desk, self.form, around)
@@ -74,8 +77,6 @@ class _Tab:
         with gr.Row(elem_classes=["lf-hidden"]):
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
             self.saved = gr.Button(elem_id="lora_forge_saved")
-            self.count = gr.Button(elem_id="lora_forge_count")
-            self.imported = gr.Button(elem_id="lora_forge_imported")
         self._bind()
 
     def _head(self) -> Any:
@@ -136,55 +137,23 @@ class _Tab:
         self.brought = html("", elem_id="lora_forge_brought")
         return folder
 
-    def _train_step(self) -> dict[str, Any]:
-        made = run_fields(self.texts)
-        self.steps = html("", elem_id="lora_forge_steps")
-        with self.texts.make(gr.Accordion, {"label": word("More settings")}, open=False, elem_id="lora_forge_more"):
-            made.update(folded_fields(self.texts))
-        with gr.Row():
-            self.start = self.texts.make(
-                gr.Button, {"value": word("Start")}, variant="primary", elem_id="lora_forge_start"
-            )
-            self.stop_save = self.texts.make(
-                gr.Button, {"value": word("Stop and save")}, elem_id="lora_forge_stop_and_save"
-            )
-            self.stop = self.texts.make(gr.Button, {"value": word("Stop")}, variant="stop", elem_id="lora_forge_stop")
-        self.said = html("", elem_id="lora_forge_said")
-        self.live = html(live.panel(self.texts.language), elem_id="lora_forge_live")
-        return made
-
     def _bind(self) -> None:
         form, texts = self.form, self.texts
-        knobs = [form.repeats, form.epochs, form.resolution_px]
-        proposals = [*knobs, self.steps]
         self._on(
             form.language.change,
             self._language,
-            [*texts.components, *self._drawn(), self.banner, self.parts, self.base, self.stock, self.steps, self.said],
+            [*texts.components, *self._drawn(), self.banner, self.parts, self.base, self.stock],
         )
-        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora, self.steps]
-        shown += [form.name, form.trigger_word, *knobs]
+        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora]
         refreshed = self._on(self.refresh.click, self._refresh, shown)
         on(refreshed.then, None, js="() => { window.loraForge && window.loraForge.ready(); return []; }")
-        self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed(), self.said])
+        self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed()])
         self._on(self.look.click, self._refresh, shown)
-        switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base, *proposals], queued=True)
+        switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base], queued=True)
         on(switched.then, None, [form.checkpoint], js="(title) => { window.loraForge.chosen(title); return []; }")
-        self._on(form.project.change, self._project, [self.stock, form.name, form.trigger_word, *proposals])
-        self._on(form.kind.change, self._proposed, proposals)
-        # Fields change together, and their answers could come in any order: the script waits for the last change and
-        # asks once, with what the page says then.
-        for field in (*knobs, form.settings):
-            on(field.change, None, js="() => { window.loraForge && window.loraForge.count(); return []; }")
-        self._on(self.count.click, self._steps, [self.steps], is_last_kept=True)
-        self._on(form.name.blur, self._named, [form.trigger_word, self.said])
-        outputs = [self.stock, form.project, form.name, form.trigger_word, *proposals]
-        self._on(self.imported.click, self._imported, outputs)
-        taken = self._on(self.take.click, self._taken, [*outputs, self.brought], queued=True)
+        self._on(form.project.change, self._project, [self.stock])
+        taken = self._on(self.take.click, self._taken, [self.stock, form.project, self.brought], queued=True)
         on(taken.then, None, js="() => { window.loraForge.photos.refresh(); return []; }")
-        self._on(self.start.click, self._started, [self.said])
-        self._on(self.stop.click, self._send(Command.STOP), [self.said])
-        self._on(self.stop_save.click, self._send(Command.STOP_AND_SAVE), [self.said])
 
     def _on(
         self,
@@ -192,10 +161,10 @@ class _Tab:
         handler: Callable[[Values, Given], Changes],
         outputs: list[Any],
         queued: bool = False,
-        is_last_kept: bool = False,
     ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
-        place = next(one for one in (self.said, self.brought, self.stock, self.base, self.steps) if one in outputs)
+        lines = (self.brought, self.stock, self.base, self.grid.message)
+        place = next(line for line in lines if line in outputs)
 
         def guarded(given: Given) -> Changes:
             values = self.form.read(given)
@@ -204,7 +173,7 @@ class _Tab:
             except LoraForgeError as problem:
                 return {place: markup.note(say_error(problem, values.language), "error")}
 
-        return on(event, guarded, self.form.components(), outputs, queued=queued, is_last_kept=is_last_kept)
+        return on(event, guarded, self.form.components(), outputs, queued=queued)
 
     # ---------------------------------------------------------------- what happens
 
@@ -214,14 +183,13 @@ class _Tab:
         changes[self.parts] = parts_card.card_now(values.language)
         changes[self.base] = shop.base_of(self.desk, values.language).text
         changes[self.stock] = self._stock_text(values.project, values.language)
-        changes.update(self._drawn(values.language))
-        changes[self.said] = ""
-        return {**changes, **self._steps(values, {})}
+        return {**changes, **self._drawn(values.language)}
 
     def _drawn(self, language: str = "en") -> Changes:
         """What the script fills, and fills again in another language."""
         return {
             self.live: live.panel(language),
+            self.train: train_panel.panel(language),
             self.wall: photo_panel.panel(language),
             self.tags: tag_panel.panel(language),
             self.steps_bar: steps_bar.bar(language),
@@ -231,12 +199,10 @@ class _Tab:
         base = shop.base_of(self.desk, values.language)
         loras = list(xyz.trained(self.desk.lora_dir()))
         projects = photos.list_projects(self.desk)
-        is_fresh = bool(projects) and not values.name  # the page was just opened
         is_open = bool(projects) and not values.project
         if is_open:
             values = dataclasses.replace(values, project=projects[0])
         return {
-            **(self._named_after(values) if is_fresh else {}),
             self.form.checkpoint: update(choices=list(self.desk.checkpoints()), value=self.desk.loaded() or None),
             self.base: base.text,
             # a name that is being typed meanwhile must not be overwritten with the one of a moment ago
@@ -244,7 +210,6 @@ class _Tab:
             self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
             self.grid.lora: update(choices=loras),
-            **self._steps(values, {}),
         }
 
     def _saved(self, values: Values, _: Given) -> Changes:
@@ -266,69 +231,22 @@ class _Tab:
                 self.base: markup.note(say_error(problem, values.language), "error")
                 + shop.base_of(self.desk, values.language).text,
             }
-        return {self.base: shop.base_of(self.desk, values.language).text, **self._proposed(values, {})}
+        return {self.base: shop.base_of(self.desk, values.language).text}
 
     def _project(self, values: Values, _: Given) -> Changes:
-        return {self.stock: self._stock_text(values.project, values.language), **self._named_after(values)}
+        return {self.stock: self._stock_text(values.project, values.language)}
 
-    def _named_after(self, values: Values) -> Changes:
-        """Name, trigger word and numbers that suit the chosen project."""
-        stock = photos.stock_of(self.desk, values.project)
-        name = self._free_name(values.project)
-        return {
-            self.form.name: name,
-            self.form.trigger_word: stock.trigger_word or proposal.suggest_trigger(name),
-            **self._proposed(values, {}),
-        }
-
-    def _free_name(self, project: str) -> str:
-        return proposal.free_name(proposal.suggest_name(project), xyz.trained(self.desk.lora_dir()))
-
-    def _named(self, values: Values, _: Given) -> Changes:
-        return {} if values.trigger_word else {self.form.trigger_word: proposal.suggest_trigger(values.name)}
-
-    def _proposed(self, values: Values, _: Given) -> Changes:
-        stock = photos.stock_of(self.desk, values.project)
-        family = shop.base_of(self.desk, values.language).family
-        knobs = proposal.propose(values.kind, family, stock.visits.photos)
-        form = self.form
-        return {form.repeats: knobs.repeats, form.epochs: knobs.epochs, form.resolution_px: knobs.resolution_px}
-
-    def _steps(self, values: Values, _: Given) -> Changes:
-        stock = photos.stock_of(self.desk, values.project)
-        family = shop.base_of(self.desk, values.language).family
-        return {self.steps: shop.steps_text(values, stock, family, values.language)}
-
-    def _taken(self, values: Values, given: Given) -> Changes:
+    def _taken(self, values: Values, _: Given) -> Changes:
         if not self.around.reads_folders():
             raise DatasetError(
                 "Folders of this machine are closed to this page.", "Upload the photos, or a zip of them."
             )
-        report = photos.add_folder(self.desk, values.project, values.trigger_word, values.folder)
-        return {self.brought: shop.import_text(report, values.language), **self._imported(values, given)}
-
-    def _imported(self, values: Values, _: Given) -> Changes:
-        stock = photos.stock_of(self.desk, values.project)
-        name = values.name or self._free_name(values.project)
-        trigger_word = values.trigger_word or stock.trigger_word or proposal.suggest_trigger(name)
+        report = photos.add_folder(self.desk, values.project, values.folder)
         return {
+            self.brought: shop.import_text(report, values.language),
             self.stock: self._stock_text(values.project, values.language),
             self.form.project: update(choices=photos.list_projects(self.desk), value=values.project),
-            self.form.name: name,
-            self.form.trigger_word: trigger_word,
-            **self._proposed(values, {}),
         }
-
-    def _started(self, values: Values, _: Given) -> Changes:
-        shop.start(self.desk, self.board, values)
-        return {self.said: ""}
-
-    def _send(self, command: Command) -> Callable[[Values, Given], Changes]:
-        def send(values: Values, _: Given) -> Changes:
-            self.board.send(command)
-            return {self.said: ""}
-
-        return send
 
     # ---------------------------------------------------------------- what is shown
 

@@ -1,0 +1,201 @@
+"use strict";
+// The Train step: what its files share: the form's values and its proposals, the line that says what they come to, and
+// the start. The others add their part to it (fields, presets, trial, live, queue); the step, loaded last, puts it together.
+
+(() => {
+  const forge = window.loraForge;
+  if (!forge || !forge.kit || (forge.train && forge.train.form)) return; // the host's Reload UI loads this file again
+  const kit = forge.kit;
+  const { get, post, project } = kit;
+
+  // `told`: the last answer of GET train/form. `values`: only what differs from its defaults.
+  const form = { told: null, values: {}, name: "", trigger: "", plan: null, key: "", folder: "", prove: "off" };
+  const listeners = { form: [], plan: [], changed: [] };
+  const on = (what, act) => listeners[what].push(act);
+  const call = (what) => listeners[what].forEach((act) => act());
+
+  const train = Object.assign(forge.train || {}, {
+    place: null, // the frame of the step, null until it is in the page
+    line: null, // where things are told
+    form,
+    on,
+    body,
+    byKey,
+    current,
+    guarded: (act) => kit.guarded(train.line, act),
+    load,
+    reset,
+    say: (key, values) => kit.say(train.place, key, values),
+    set,
+    setAll,
+    start,
+    takeName,
+    tell: (text, kind) => kit.tell(train.line, text, kind),
+  });
+
+  // ------------------------------------------------------------------ the form's values
+
+  const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+  // What the run would have of a setting.
+  const current = (key) => (key in form.values ? form.values[key] : form.told ? form.told.defaults[key] : undefined);
+
+  function byKey(key) {
+    if (!form.told) return null;
+    for (const group of form.told.groups) for (const field of group.fields) if (field.key === key) return field;
+    return null;
+  }
+
+  function set(key, value) {
+    if (value === null || same(value, form.told.defaults[key])) delete form.values[key];
+    else form.values[key] = value;
+    if (key === "rank") followRank(value);
+    changed();
+  }
+
+  // Scale is alpha / rank: a preset's ratio is kept while only the rank is changed.
+  function followRank() {
+    const { rank, alpha } = form.told.defaults;
+    if (form.alphaIsOwn || !rank) return;
+    const fitting = (alpha / rank) * current("rank");
+    if (same(fitting, alpha)) delete form.values.alpha;
+    else form.values.alpha = fitting;
+  }
+
+  function reset(key) {
+    delete form.values[key];
+    changed();
+  }
+
+  // A preset, a file, or the settings of another run.
+  function setAll(values) {
+    form.values = {};
+    for (const [key, value] of Object.entries(values || {})) {
+      if (form.told && key in form.told.defaults && !same(value, form.told.defaults[key])) form.values[key] = value;
+    }
+    call("form");
+    changed();
+  }
+
+  function takeName(name, trigger) {
+    if (name !== undefined) form.name = name;
+    if (trigger !== undefined) form.trigger = trigger;
+    changed();
+  }
+
+  function changed() {
+    call("changed");
+    planSoon();
+    keepSoon();
+  }
+
+  // ------------------------------------------------------------------ asking
+
+  let isLoading = false;
+
+  // The defaults follow the project, the type and the checkpoint.
+  async function load() {
+    if (!train.place || isLoading) return;
+    const asked = { project: project(), kind: kit.kind() };
+    isLoading = true;
+    try {
+      take(asked, await get("train/form", asked));
+    } catch (problem) {
+      if (asked.project) train.tell(problem.message, problem.status === 400 || problem.status === 404 ? "info" : "error");
+      form.told = null;
+      call("form");
+    } finally {
+      isLoading = false;
+    }
+  }
+
+  function take(asked, told) {
+    const before = form.told;
+    const isSameProject = before && before.project === told.project;
+    form.told = told;
+    if (!isSameProject) {
+      const draft = told.draft;
+      if (draft && draft.kind !== asked.kind && chooseKind(draft.kind)) return; // comes again with its own defaults
+      form.values = draft && draft.kind === asked.kind ? { ...draft.values } : {};
+      form.name = (draft && draft.name) || told.name;
+      form.trigger = (draft && draft.trigger_word) || told.trigger_word;
+      if (told.names_taken && told.names_taken.includes(form.name)) form.name = told.name;
+    } else if (before.kind !== told.kind) {
+      form.values = {}; // choosing a type sets every default
+    } else {
+      for (const [key, value] of Object.entries(form.values)) {
+        if (!(key in told.defaults) || same(value, told.defaults[key])) delete form.values[key];
+      }
+    }
+    call("form");
+    planSoon();
+  }
+
+  function chooseKind(kind) {
+    const choice = kit.$(`#lora_forge_kind input[value="${CSS.escape(kind)}"]`);
+    if (!choice || choice.checked) return false;
+    choice.click();
+    form.told = null;
+    return true;
+  }
+
+  // ------------------------------------------------------------------ what it comes to
+
+  const body = (more) => ({
+    project: project(),
+    kind: kit.kind(),
+    name: form.name.trim(),
+    trigger_word: form.trigger.trim(),
+    values: form.values,
+    ...more,
+  });
+
+  let asking = 0;
+  const planSoon = kit.debounce(200, async () => {
+    if (!form.told) return;
+    const number = (asking += 1);
+    try {
+      const told = await post("train/plan", body());
+      if (number === asking) form.plan = told;
+    } catch (problem) {
+      if (number === asking) form.plan = { problems: [{ key: "", sentence: problem.message }], sentence: "" };
+    }
+    if (number === asking) call("plan");
+  });
+
+  const keepSoon = kit.debounce(600, () => {
+    if (form.told && project()) post("train/draft", body()).catch(() => {}); // the next change keeps it
+  });
+
+  // ------------------------------------------------------------------ the start
+
+  async function start(more) {
+    await train.guarded(async () => {
+      const asked = body({ prove: form.prove, folder: form.folder, queue: true, ...more });
+      const told = await post("start", asked);
+      train.tell(train.say(told.state === "queued" ? "queued" : "started", { name: asked.name }), "good");
+      if (train.live) train.live.follow(asked.project, asked.name);
+      form.name = "";
+      await load();
+      form.name = form.name || form.told.name;
+      call("form");
+      keepSoon();
+    });
+  }
+
+  // ------------------------------------------------------------------ following the page
+
+  let seen = "";
+
+  train.follow = () => {
+    if (!train.place) return;
+    const checkpoint = kit.$("#lora_forge_checkpoint input");
+    const base = kit.$("#lora_forge_base");
+    const now = [project(), kit.kind(), checkpoint && checkpoint.value, base && base.textContent, kit.language()].join("\n");
+    if (now === seen) return;
+    seen = now;
+    load();
+  };
+
+  forge.train = train;
+})();
