@@ -32,7 +32,8 @@ from lora_forge.presets import preset
 from lora_forge.toyworld import checkpoint_path
 from lora_forge.toyworld.judge import Judge, load_judge
 from lora_forge.toyworld.subject import TRAIT_TAGS, TRIGGER, photos
-from lora_forge.train.run import CONFIG_FILE, train
+from lora_forge.train.folders import CONFIG_FILE
+from lora_forge.train.run import train
 
 NAME = "ohwx-girl"
 PROMPT = f"{TRIGGER}, 1girl, red dress, snow <lora:NAME-NUM:STRENGTH>"

@@ -20,6 +20,7 @@ from typing import Any
 
 from lora_forge.errors import LoraForgeError
 from lora_forge.i18n import Said, Several, Text
+from lora_forge.i18n.reasons import reason
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def kept(value: object) -> object:
     if isinstance(value, LoraForgeError):
         values = {name: kept(inner) for name, inner in value.values.items()}
         return Several(tuple(Said(part, values) for part in (value.what, value.remedy) if part), " ")
+    if isinstance(value, OSError):
+        return reason(value)
     return value if isinstance(value, (int, float, str)) else str(value)
 
 

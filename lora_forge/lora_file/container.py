@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lora_forge.errors import LoraFileError
+from lora_forge.i18n.reasons import reason
 
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 _MAX_HEADER_BYTES = 100_000_000  # the library's own limit
@@ -61,7 +62,7 @@ def read_header(path: Path) -> dict[str, Any]:
             # A pickle's or archive's first bytes read as a length are absurd; don't try to read so much.
             text = file.read(length) if length <= min(size, _MAX_HEADER_BYTES) else b""
     except OSError as cause:
-        raise LoraFileError("{path} can't be read: {cause}.", path=path, cause=cause.strerror or cause) from cause
+        raise LoraFileError("{path} can't be read: {cause}.", path=path, cause=reason(cause)) from cause
     if size == 0:
         raise LoraFileError("{path} is empty.", "Copy or download it again.", path=path)
     header = _parse(text) if len(text) == length else None

@@ -12,6 +12,7 @@ from safetensors.torch import load as load_bytes
 
 from lora_forge.atomic import write_atomically
 from lora_forge.errors import LoraFileError
+from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.container import encode_data, encode_header, is_whole, read_header
 from lora_forge.lora_file.hashes import data_hash, legacy_hash
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, from_tensors, some_of, to_tensors
@@ -111,7 +112,7 @@ def _write(path: Path, header: bytes, data: bytes, data_sha256: str) -> None:
             "{path} can't be written: {cause}.",
             "Make room, or choose another folder.",
             path=path,
-            cause=cause.strerror or cause,
+            cause=reason(cause),
         ) from cause
 
 

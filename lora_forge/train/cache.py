@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lora_forge.events import Emit, Warned
 from lora_forge.i18n import word
+from lora_forge.i18n.reasons import reason
 from lora_forge.model.text import Conditioning, encode
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.fingerprints import digest, module_fingerprint
@@ -50,7 +51,7 @@ class TensorCache:
             save_tree(self._path(self._folder, key), tensors)
         except OSError as cause:
             self._is_writable = False
-            self._emit(Warned(_NOT_KEPT, {"folder": self._folder, "cause": cause}))
+            self._emit(Warned(_NOT_KEPT, {"folder": self._folder, "cause": reason(cause)}))
 
     def _path(self, folder: Path, key: str) -> Path:
         return folder / key[:2] / f"{key}.safetensors"

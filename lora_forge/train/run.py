@@ -20,8 +20,10 @@ from lora_forge.dataset.prepared import PreparedImage, PreparedSet
 from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone, StageStarted, Warned
 from lora_forge.i18n import Said, word
+from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.metadata import dataset_facts
 from lora_forge.lora_file.names import check_name
+from lora_forge.model.devices import peak_since_last
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import fingerprints
@@ -30,6 +32,7 @@ from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
 from lora_forge.train.claim import claimed
 from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
 from lora_forge.train.examples import Examples
+from lora_forge.train.folders import CONFIG_FILE, clear_killed, name_held
 from lora_forge.train.journal import Journal
 from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
@@ -42,7 +45,6 @@ from lora_forge.train.state import PATTERN, RunState, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 
-CONFIG_FILE = "config.json"
 _FROM_START = word("No state was saved before the interruption: the run starts from the beginning.")
 _ANOTHER_END = word(
     "The run was planned for {before} epochs and now has {now}: "
@@ -86,9 +88,15 @@ def train(
     """
     if not prepared.images:
         raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
-    _check_run_dir(run_dir, resume)
-    check_name(config.name, out_dir, is_resuming=resume)
-    with claimed(run_dir), Journal(run_dir, emit) as journal:
+    _check_free(config, run_dir, out_dir, resume)
+    with (
+        _disk_said_plainly(run_dir),
+        claimed(run_dir),
+        name_held(out_dir, config.name),
+        Journal(run_dir, emit) as journal,
+    ):
+        _check_free(config, run_dir, out_dir, resume)  # another program may have had it until just now
+        clear_killed(run_dir, out_dir, config.name)
         run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
         try:
             result = run.execute(cache_dir or prepared.images[0].path.parent.parent / "cache")
@@ -99,6 +107,11 @@ def train(
             raise
         journal(RunEnded(result.outcome, result.step, run.total, result.files))
     return result
+
+
+def _check_free(config: TrainConfig, run_dir: Path, out_dir: Path, resume: bool) -> None:
+    _check_run_dir(run_dir, resume)
+    check_name(config.name, out_dir, is_resuming=resume)
 
 
 def _check_run_dir(run_dir: Path, resume: bool) -> None:
@@ -145,6 +158,7 @@ class _Run:
             training_lease(model, self.config.gradient_checkpointing),
             small_convs_as_products(model.unet, model.device),
             _memory_said_plainly(),
+            _disk_said_plainly(self.run_dir),
         ):
             prints = self._fingerprints()
             state = self._load_state(prints)
@@ -230,6 +244,7 @@ class _Run:
         most_skipped = MAX_SKIPPED_WITH_SCALER if stepper.scaler.is_on else MAX_SKIPPED_IN_A_ROW
         names = [image.source.name for image in images]
         loop = Loop(config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, names.__getitem__)
+        loop.memory_bytes = peak_since_last(self.model.device)
         self._announce(trained, plan)
         try:
             outcome = loop.run()
@@ -311,11 +326,31 @@ def _memory_said_plainly() -> Iterator[None]:
     """torch reports full memory as a RuntimeError of many kinds; the words are the same on every device."""
     try:
         yield
+    except MemoryError as cause:  # of numpy and Pillow, which read the photos
+        raise _memory_full(cause) from cause
     except RuntimeError as cause:
         if "out of memory" not in str(cause).lower() and "can't allocate memory" not in str(cause).lower():
             raise
+        raise _memory_full(cause) from cause
+
+
+def _memory_full(cause: Exception) -> TrainingError:
+    return TrainingError(
+        "The memory is full ({cause}).",
+        "Turn on gradient_checkpointing, lower batch_size or resolution_px, or close other programs; then resume.",
+        cause=(str(cause).splitlines() or [type(cause).__name__])[0],
+    )
+
+
+@contextlib.contextmanager
+def _disk_said_plainly(run_dir: Path) -> Iterator[None]:
+    """What the system refuses and nobody nearer has words for."""
+    try:
+        yield
+    except OSError as cause:
         raise TrainingError(
-            "The memory is full ({cause}).",
-            "Turn on gradient_checkpointing, lower batch_size or resolution_px, or close other programs; then resume.",
-            cause=str(cause).splitlines()[0],
+            "The disk refused {path}: {cause}. What was saved before stays good.",
+            "Make room or give this program the right to write there, then resume the run, or start it again.",
+            path=cause.filename2 or cause.filename or run_dir,
+            cause=reason(cause),
         ) from cause

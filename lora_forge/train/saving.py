@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +12,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_forge import atomic
 from lora_forge.config import TrainConfig
-from lora_forge.events import Emit, LoraSaved, PreviewMade, StateSaved, Validated
+from lora_forge.config import load as load_config
+from lora_forge.events import Emit, LoraSaved, StateSaved, Validated, Warned
+from lora_forge.i18n import word
+from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.metadata import DatasetFacts, RunFacts, build_metadata
 from lora_forge.lora_file.names import SUFFIX, epoch_path
 from lora_forge.lora_file.writer import save_lora
 from lora_forge.ports import BorrowedModel
+from lora_forge.train.folders import CONFIG_FILE, restore_run_dir, say_if_out_gone
 from lora_forge.train.loop import Counters
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained
-from lora_forge.train.preview import draw_preview, preview_path, save_png
+from lora_forge.train.preview import Previews, filled_in
 from lora_forge.train.state import RunState, save_state
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 from lora_forge.train.weights import as_saved, check_finite
 
 STATE_DIR = "state"
+_NOT_KEPT = word("The new preview prompts are used, but not kept for a resume: {file} could not be written ({problem}).")
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -35,6 +42,7 @@ class RunPlace:
     """Where a run is, and what it says of itself in its files.
 
     ``fingerprints``: see `fingerprints.check_same`. ``started_at``: Unix seconds of the first start.
+    ``preview_prompts``: see `preview.prompts_of`.
     """
 
     config: TrainConfig
@@ -68,6 +76,7 @@ class Keeper:
     should_stop: Callable[[], bool] = lambda: False
     files: list[Path] = field(default_factory=list)
     _saved_state: int = -1
+    _previews: Previews | None = None
 
     def save_epoch(self, epoch: int, counters: Counters) -> None:
         """Write NAME-000001.safetensors and so on; read back before it is told of."""
@@ -84,6 +93,7 @@ class Keeper:
         if counters.step == self._saved_state:
             return
         check_finite(self.trained)
+        restore_run_dir(self.place.run_dir, self.place.config, self.emit)
         ema, scaler = self.stepper.ema, self.stepper.scaler
         state = RunState(
             step=counters.step,
@@ -100,16 +110,33 @@ class Keeper:
         self._saved_state = counters.step
         self.emit(StateSaved(path, counters.step))
 
-    def preview(self, step: int) -> None:
-        """Draw every preview prompt; a stop that is asked for meanwhile is not kept waiting."""
+    def preview(self, step: int, is_asked: bool = False) -> None:
+        """Draw every preview prompt, see :meth:`Previews.draw`."""
         with as_saved(self.trained, self.optimizer, self.stepper.ema):
-            for number, prompt in enumerate(self.place.preview_prompts, start=1):
-                picture = draw_preview(self.model, self.place.config, prompt, number, self.should_stop)
-                if picture is None:
-                    return
-                path = preview_path(self.place.run_dir, step, number)
-                save_png(picture, path)
-                self.emit(PreviewMade(path, step, prompt))
+            self.previews.draw(step, is_asked)
+
+    @property
+    def previews(self) -> Previews:
+        """What draws them, with the present prompts."""
+        if self._previews is None:
+            place = self.place
+            prompts = tuple(place.preview_prompts)
+            self._previews = Previews(self.model, place.config, place.run_dir, self.network, self.emit, prompts)
+            self._previews.should_stop = self.should_stop
+        return self._previews
+
+    def use_prompts(self, prompts: Sequence[str]) -> None:
+        """Draw these from the next preview on, in a resumed run too; none: what a run draws by default."""
+        place, kept = self.place, tuple(prompts)
+        default = (place.config.trigger_word or place.preview_prompts[0],)
+        self.previews.use(filled_in(kept, place.config.trigger_word) or default)
+        self.place = dataclasses.replace(place, config=place.config.replace(preview_prompts=kept))
+        path = place.run_dir / CONFIG_FILE
+        try:
+            now = load_config(path) if path.is_file() else place.config
+            atomic.write_json(path, now.replace(preview_prompts=kept).to_dict())
+        except OSError as problem:
+            self.emit(Warned(_NOT_KEPT, {"file": path.name, "problem": reason(problem)}))
 
     def validate(self, epoch: int, step: int) -> float | None:
         """The validation loss now; with the first epoch's comes that of the base alone, as of step 0.
@@ -133,6 +160,7 @@ class Keeper:
         check_finite(self.trained)
         with as_saved(self.trained, self.optimizer, self.stepper.ema):
             weights = self.network.weights()
+        say_if_out_gone(self.place.out_dir, self.emit)
         saved = save_lora(path, weights, self._metadata(path, epoch, step))
         self.files.append(path)
         self.emit(LoraSaved(path, epoch, step, len(saved.keys), saved.size_bytes))

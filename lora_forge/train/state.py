@@ -16,6 +16,7 @@ from torch import Tensor
 from lora_forge.errors import TrainingError
 from lora_forge.events import Emit, Warned
 from lora_forge.i18n import word
+from lora_forge.i18n.reasons import reason
 from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
 
 VERSION = 1
@@ -68,7 +69,7 @@ def save_state(state_dir: Path, state: RunState) -> Path:
             "Make room on the disk, then resume.",
             step=state.step,
             folder=state_dir,
-            cause=cause,
+            cause=reason(cause),
         ) from cause
     return path
 

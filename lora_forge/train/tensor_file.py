@@ -6,7 +6,10 @@ a whole file from one that a disk or a crash has damaged.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lora_forge.atomic import write_atomically
+
+_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 class DamagedFileError(Exception):
@@ -36,7 +41,7 @@ def save_tree(path: Path, tree: Any) -> None:
     if not tensors:  # safetensors 0.4.2 can't read a file of none
         tensors["none"] = torch.zeros(1, dtype=torch.uint8)
     header = {"tree": text, "crc": str(_checksum(tensors, text))}
-    write_atomically(path, lambda temporary: save_file(tensors, str(temporary), metadata=header))
+    write_atomically(path, lambda temporary: _write(temporary, tensors, header))
 
 
 def load_tree(path: Path) -> Any:
@@ -58,6 +63,16 @@ def load_tree(path: Path) -> Any:
         raise DamagedFileError(f"{path.name}: {cause}") from cause
     except (KeyError, ValueError) as cause:
         raise DamagedFileError(f"{path.name}: its header is not ours ({cause})") from cause
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """The library says of a full disk only that it failed to serialize, with the system's number among the words."""
+    try:
+        save_file(tensors, str(path), metadata=header)
+    except SafetensorError as cause:
+        number = _OS_ERROR.search(str(cause))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code) if number else str(cause)) from cause
 
 
 def _checksum(tensors: Mapping[str, Tensor], text: str) -> int:

@@ -138,7 +138,7 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lora_forge.train.tensor_file.save_file", full)
-    with pytest.raises(TrainingError, match="No space left"):
+    with pytest.raises(TrainingError, match="the disk is full"):
         save_state(tmp_path, state(2))
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001.safetensors"]
 

@@ -157,7 +157,7 @@ def test_a_failed_run_is_proven_too_and_its_own_error_is_the_one_heard(desk: Tin
             raise MemoryError
 
     said = Recorder(act)
-    with pytest.raises(MemoryError):
+    with pytest.raises(TrainingError, match="memory is full"):
         run(desk, request_for(desk, prove="weights"), said, CommandBox())
     assert len(proof_of(said)) == 1
     assert not desk.lock.locked()
