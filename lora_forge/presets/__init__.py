@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lora_forge.presets.kinds import ABOUT, IMAGES_PER_EPOCH, KINDS, Kind, aligned, repeats_for
-from lora_forge.presets.table import TOYWORLD_RATE_FACTOR, preset
+from lora_forge.presets.table import preset
+from lora_forge.presets.toyworld import TOYWORLD_RATE_FACTOR, on_toyworld
 
 __all__ = [
     "ABOUT",
@@ -12,6 +13,7 @@ __all__ = [
     "TOYWORLD_RATE_FACTOR",
     "Kind",
     "aligned",
+    "on_toyworld",
     "preset",
     "repeats_for",
 ]

@@ -14,9 +14,6 @@ from lora_forge.config import Family
 from lora_forge.errors import ConfigError
 from lora_forge.presets.kinds import KINDS, repeats_for
 
-TOYWORLD_RATE_FACTOR = 15.0
-"""By how much the learning rates of ``person`` on SD1.x are multiplied for the bundled toy world (1e-4 -> 1.5e-3)."""
-
 _TOYWORLD: dict[str, Any] = {
     "epochs": 10,
     "repeats": 20,

@@ -12,6 +12,7 @@ from typing import Protocol
 from PIL import Image, ImageDraw
 
 SIZE_PX = 64
+STRIPE_PX = 8
 _OVERSAMPLING = 4
 
 Colour = tuple[int, int, int]
@@ -110,11 +111,13 @@ class _Pen:
         self._draw.pieslice((*self._at(x - rx, y - ry), *self._at(x + rx, y + ry)), 0, 180, fill=fill)
 
 
-def paint(look: Paintable) -> Image.Image:
-    """RGB 64x64: scenery, back hair, body, face, eyes, mouth, fringe, then what is worn."""
+def paint(look: Paintable, is_striped: bool = False) -> Image.Image:
+    """RGB 64x64: scenery (in stripes if wanted), back hair, body, face, eyes, mouth, fringe, then what is worn."""
     side = SIZE_PX * _OVERSAMPLING
     image = Image.new("RGB", (side, side))
     _scenery(_Pen(image), look.place)
+    if is_striped:
+        _stripe(image)
     pen = _Pen(image, look.dx, look.dy, look.scale)
     hair = _HAIR[look.hair]
     skin = _SKIN[look.skin]
@@ -167,6 +170,15 @@ def _scenery(pen: _Pen, place: str) -> None:
         pen.box(0, 56, 64, 64, (104, 98, 110))
     else:
         pen.box(0, 0, 64, 64, (222, 206, 232))
+
+
+def _stripe(image: Image.Image) -> None:
+    """Lightens (by a quarter) and darkens (by half) the rows in turn, ``STRIPE_PX`` of the small picture each."""
+    height = STRIPE_PX * _OVERSAMPLING
+    for number in range(SIZE_PX // STRIPE_PX):
+        row = (0, number * height, image.width, (number + 1) * height)
+        gain = 0.5 if number % 2 else 1.25
+        image.paste(image.crop(row).point([min(255, round(level * gain)) for level in range(256)] * 3), row)
 
 
 def _back_hair(pen: _Pen, style: str, hair: Colour) -> None:
