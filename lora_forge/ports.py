@@ -53,13 +53,33 @@ class TextTower:
     prefix: str
 
 
+@dataclass(frozen=True)
+class DrawingWay:
+    """How a WebUI draws by its options, beyond what a request names; the defaults are AUTOMATIC1111's.
+
+    ``noise_source``: ``GPU`` (the device's own generator), ``CPU``, or ``NV`` (an NVIDIA card's numbers, made on the
+    CPU). ``whole_timesteps``: the UNet is told the nearest trained timestep, as in Forge, else what lies between two.
+    ``sigma_min``, ``sigma_max``, ``rho``: of Karras' schedule, 0 for the checkpoint's own and 7.
+    ``drops_penultimate``: the schedule is one longer, without its last but one. ``has_whole_noise``: the first noise
+    is scaled by sqrt(1 + sigma^2), not by sigma.
+    """
+
+    noise_source: str = "GPU"
+    whole_timesteps: bool = False
+    sigma_min: float = 0.0
+    sigma_max: float = 0.0
+    rho: float = 0.0
+    drops_penultimate: bool = False
+    has_whole_noise: bool = False
+
+
 @dataclass
 class BorrowedModel:
     """A checkpoint while we hold it: diffusers and transformers modules on the host's own memory, all frozen.
 
     ``alphas_cumprod``: float32 (1000,), rescaled already when ``info.zero_terminal_snr``. ``vae_scale``: 0.18215 or
     0.13025. ``dtype``: of the UNet's weights. ``host_encode``: when a host must encode text itself; takes captions
-    and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None).
+    and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None). ``drawing``: what previews are drawn by.
     """
 
     info: BaseInfo
@@ -72,6 +92,7 @@ class BorrowedModel:
     dtype: torch.dtype
     host_encode: Callable[[Sequence[str], int], tuple[torch.Tensor, torch.Tensor | None]] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    drawing: DrawingWay = DrawingWay()
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,18 @@ def reset_peak(device: torch.device) -> None:
             (_PROC / "clear_refs").write_text("5")
 
 
+def peak_since_last(device: torch.device) -> Callable[[], int | None]:
+    """A reader that gives the peak since its last reading, or since now: :func:`peak_memory_bytes`, reset each time."""
+    reset_peak(device)
+
+    def read() -> int | None:
+        found = peak_memory_bytes(device)
+        reset_peak(device)
+        return found
+
+    return read
+
+
 def empty_cache(device: torch.device) -> None:
     """Hand torch's unused cache back to the card; not for every step, it is slow."""
     if device.type in ("cuda", "xpu"):

@@ -88,9 +88,9 @@ def sample_latents(
     shape = (4, height // VAE_FACTOR, width // VAE_FACTOR)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents: torch.Tensor = noise.to(model.device) * scheduler.init_noise_sigma
-    predict = _predictor(model, conditioning, unconditional, guidance, len(seeds), (width, height))
+    predict = predictor(model, conditioning, unconditional, guidance, len(seeds), (width, height))
     extra = {"generator": generators} if sampler == "euler_a" else {}
-    with _evaluating(model.unet):
+    with evaluating(model.unet):
         for done, timestep in enumerate(scheduler.timesteps, start=1):
             if should_stop is not None and should_stop():
                 return None
@@ -129,7 +129,7 @@ def build_scheduler(sampler: str, schedule: torch.Tensor, prediction_type: str) 
 _Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def _predictor(
+def predictor(
     model: BorrowedModel,
     conditioning: Conditioning,
     unconditional: Conditioning,
@@ -188,7 +188,7 @@ def _joined(first: Conditioning, second: Conditioning) -> Conditioning:
 
 
 @contextlib.contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
+def evaluating(module: Any) -> Iterator[None]:
     """Dropout off while drawing, in the middle of training too."""
     was_training = module.training
     module.eval()

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from lora_forge.config import TrainConfig
 from lora_forge.errors import TrainingError
-from lora_forge.events import Command, CommandBox, Emit, EpochEnded, Paused, Resumed, StepDone
+from lora_forge.events import (
+    AnyCommand,
+    Command,
+    CommandBox,
+    Emit,
+    EpochEnded,
+    NewPrompts,
+    Paused,
+    Resumed,
+    StepDone,
+    Warned,
+)
+from lora_forge.i18n import word
 from lora_forge.train.batches import BatchPlan, Step
 from lora_forge.train.step import Figures
 
@@ -19,6 +31,7 @@ MAX_SKIPPED_IN_A_ROW = 10
 MAX_SKIPPED_WITH_SCALER = 20
 PAUSE_LOOK_S = 1.0
 TIMED_STEPS = 50
+_NOTHING_YET = word("Nothing was learned yet, so there is no file to save: the first step is not done.")
 
 
 class Stepping(Protocol):
@@ -36,7 +49,9 @@ class Keeping(Protocol):
 
     def save_state(self, counters: Counters) -> None: ...
 
-    def preview(self, step: int) -> None: ...
+    def preview(self, step: int, is_asked: bool = False) -> None: ...
+
+    def use_prompts(self, prompts: Sequence[str]) -> None: ...
 
     def validate(self, epoch: int, step: int) -> float | None: ...
 
@@ -63,7 +78,10 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
 
 
 class Loop:
-    """Runs ``plan`` from the step after ``counters.step`` to the end or to a command."""
+    """Runs ``plan`` from the step after ``counters.step`` to the end or to a command.
+
+    ``memory_bytes``: read once a step, for :class:`StepDone`.
+    """
 
     def __init__(
         self,
@@ -80,6 +98,7 @@ class Loop:
         self._config, self._plan, self._stepper, self._keeper = config, plan, stepper, keeper
         self.counters, self._commands, self._emit = counters, commands, emit
         self._max_skipped, self._name_of = max_skipped, name_of
+        self.memory_bytes: Callable[[], int | None] = lambda: None
         self.total = total_steps(config, plan.steps_per_epoch)
         self._epoch, self._steps = 0, list[Step]()
 
@@ -134,6 +153,7 @@ class Loop:
                 images_per_s=figures.images / max(counters.durations_s[-1], 1e-9),
                 seconds_left=mean_s * (self.total - counters.step),
                 is_skipped=figures.is_skipped,
+                memory_bytes=self.memory_bytes(),
             )
         )
 
@@ -155,7 +175,7 @@ class Loop:
             self._end_epoch(self._epoch_of(step), step)
         elif config.state_every_steps and step % config.state_every_steps == 0:
             keeper.save_state(self.counters)
-        if config.preview_every_steps and step % config.preview_every_steps == 0:
+        if config.preview_every_steps and (step % config.preview_every_steps == 0 or step == self.total):
             keeper.preview(step)
 
     def _end_epoch(self, epoch: int, step: int) -> None:
@@ -182,15 +202,21 @@ class Loop:
         self._emit(Resumed(self.counters.step))
         return False
 
-    def _obeys_stop(self, command: Command) -> bool:
+    def _obeys_stop(self, command: AnyCommand) -> bool:
         """Do what the command says; whether it ends the run."""
-        counters = self.counters
-        is_mid_epoch = counters.step % self._plan.steps_per_epoch != 0
-        epoch = self._epoch_of(max(counters.step, 1))
-        if command is Command.PREVIEW_NOW:
-            self._keeper.preview(counters.step)
-        if command is Command.SAVE_NOW or (command is Command.STOP_AND_SAVE and is_mid_epoch):
-            self._keeper.save_between_epochs(epoch, counters)
-        if command in (Command.SAVE_NOW, Command.STOP_AND_SAVE):
-            self._keeper.save_state(counters)
+        if isinstance(command, NewPrompts):
+            self._keeper.use_prompts(command.prompts)
+        elif command is Command.PREVIEW_NOW:
+            self._keeper.preview(self.counters.step, is_asked=True)
+        elif command is Command.SAVE_NOW and self.counters.step == 0:
+            self._emit(Warned(_NOTHING_YET))
+        elif command in (Command.SAVE_NOW, Command.STOP_AND_SAVE):
+            self._save(is_always=command is Command.SAVE_NOW)
         return command in (Command.STOP, Command.STOP_AND_SAVE)
+
+    def _save(self, is_always: bool) -> None:
+        """A file between the epochs (at an epoch's end its own file is there, if one ``is_always`` wanted), a state."""
+        counters = self.counters
+        if is_always or counters.step % self._plan.steps_per_epoch != 0:
+            self._keeper.save_between_epochs(self._epoch_of(max(counters.step, 1)), counters)
+        self._keeper.save_state(counters)

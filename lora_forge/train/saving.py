@@ -33,7 +33,9 @@ from lora_forge.train.validation import Validation
 from lora_forge.train.weights import as_saved, check_finite
 
 STATE_DIR = "state"
-_NOT_KEPT = word("The new preview prompts are used, but not kept for a resume: {file} could not be written ({problem}).")
+_NOT_KEPT = word(
+    "The new preview prompts are used, but not kept for a resume: {file} could not be written ({problem})."
+)
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -120,8 +122,8 @@ class Keeper:
         """What draws them, with the present prompts."""
         if self._previews is None:
             place = self.place
-            prompts = tuple(place.preview_prompts)
-            self._previews = Previews(self.model, place.config, place.run_dir, self.network, self.emit, prompts)
+            prompts, unet = tuple(place.preview_prompts), str(place.fingerprints["base"])
+            self._previews = Previews(self.model, place.config, place.run_dir, self.network, self.emit, prompts, unet)
             self._previews.should_stop = self.should_stop
         return self._previews
 

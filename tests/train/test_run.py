@@ -249,12 +249,16 @@ def test_previews_are_drawn_and_change_nothing(tmp_path: Path, prepared: Prepare
     tiny.run(tmp_path / "a", plain, prepared, model)
     tiny.run(tmp_path / "b", shown, prepared, model, recorder)
     made = recorder.of(PreviewMade)
-    assert [(p.step, p.prompt) for p in made] == [(s, p) for s in (2, 4, 6) for p in ("ohwx, snow", "hair")]
+    columns = ((1, "ohwx, snow"), (2, "hair"))
+    assert [(p.step, p.column, p.prompt) for p in made] == [
+        (2, 0, "ohwx, snow"),
+        *((step, column, prompt) for step in (2, 4, 6) for column, prompt in columns),
+    ]
     from PIL import Image
 
     pictures = [np.asarray(Image.open(p.path)) for p in made]
     assert all(picture.shape == (64, 64, 3) for picture in pictures)
-    assert not np.array_equal(pictures[0], pictures[4])
+    assert not np.array_equal(pictures[1], pictures[5])
     one, other = (load_tree(tmp_path / n / "run" / "state" / "step-00000006.safetensors") for n in "ab")
     assert all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
 
@@ -283,7 +287,7 @@ def test_commands_are_obeyed_between_steps(tmp_path: Path, prepared: PreparedSet
     ]
     assert load_lora(result.files[0]).metadata["ss_output_name"] == "tiny-step00000001"
     assert [e.step for e in recorder.of(StateSaved)] == [1, 2, 3, 4]
-    assert [e.step for e in recorder.of(PreviewMade)] == [1]
+    assert [(e.step, e.column) for e in recorder.of(PreviewMade)] == [(1, 0), (1, 1)]
     assert [e.step for e in recorder.of(Paused) + recorder.of(Resumed)] == [2, 2]
 
 
