@@ -25,14 +25,16 @@ from lora_forge.web.places import confined
 from lora_forge.web.plan_routes import plan_routes
 from lora_forge.web.preset_routes import preset_routes
 from lora_forge.web.protection import Refusal
+from lora_forge.web.series_routes import series_routes
+from lora_forge.web.run_routes import run_routes
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
 from lora_forge.web.tag_routes import tag_routes
 from lora_forge.web.tagger_routes import tagger_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
-from lora_forge.work import RunRequest, gather, plan, project_dir, projects, run
+from lora_forge.work import gather, projects
 from lora_forge.work.gathering import uploads_dir
 from lora_forge.work.memory import MemorySentence, memory_sentence
-from lora_forge.work.planning import PROOFS
+from lora_forge.work.queue import queue_of
 from lora_forge.work.settings import new_config
 
 PREFIX = "/lora_forge/"
@@ -58,13 +60,15 @@ def mount(
     ``side_board``: where photos are looked at and tagged; by default the process's own. Files in the data root are
     from now on refused by the host's own file routes.
     """
-    served = Served(desk, board, side_board or chores())
+    served = Served(desk, board, side_board or chores(), queue_of(desk, board))
     guard = _Guard(opens_to or login_of(app, api_auth))
     parts = (
         _run_routes(served, allows_paths, limits or UploadLimits()),
+        run_routes(served),
         photo_routes(served),
         tag_routes(served),
         tagger_routes(served, allows_paths=allows_paths),
+        series_routes(served),
         plan_routes(served),
         preset_routes(served),
     )
@@ -111,7 +115,7 @@ def _run_routes(served: Served, allows_paths: bool, limits: UploadLimits) -> Rou
     own = _RunRoutes(served, allows_paths, limits)
     return Routes(
         {"status": own.status, "projects": own.projects, "picture": own.picture, "memory": own.memory},
-        {"command": own.command, "start": own.start, "upload": own.upload, "import": own.import_photos},
+        {"command": own.command, "upload": own.upload, "import": own.import_photos},
     )
 
 
@@ -141,33 +145,6 @@ class _RunRoutes:
             raise RefusedError(400, "There is no command {word!r}.", "Say one of {known}.", word=word, known=[*known])
         board.send(known[word])
         return answer(board.snapshot())
-
-    async def start(self, request: Request) -> Response:
-        """The fields of a :class:`RunRequest`, ``project`` by its name. Refused at once where it can't be planned."""
-        values = await read_json(request)
-        known = {one.name for one in dataclasses.fields(RunRequest)}
-        for name in values:
-            if name not in known:
-                raise RefusedError(400, "There is no field {name!r}.", "Known are {known}.", name=name, known=[*known])
-        wanted = RunRequest(
-            project=project_dir(self._desk.data_root(), field(values, "project", str)),
-            name=field(values, "name", str),
-            kind=field(values, "kind", str, "person"),
-            repeats=field(values, "repeats", int, None),
-            epochs=field(values, "epochs", int, 10),
-            settings=field(values, "settings", dict, {}),
-            resume=field(values, "resume", bool, False),
-            prove=field(values, "prove", str, "off"),
-            folder=field(values, "folder", str, ""),
-        )
-        if wanted.prove not in PROOFS:
-            raise RefusedError(
-                400, "There is no proof {prove!r}.", "Say one of {known}.", prove=wanted.prove, known=PROOFS
-            )
-        self._board.check_free()
-        await in_pool(plan, self._desk, wanted)
-        self._board.start(wanted.name, lambda emit, commands: run(self._desk, wanted, emit, commands).outcome)
-        return answer(self._board.snapshot())
 
     async def projects(self, request: Request) -> Response:
         """Every project with its photos counted."""
