@@ -15,10 +15,10 @@ from starlette.routing import Route
 
 from lora_forge.dataset.images import IMAGE_SUFFIXES, UnreadableImageError, read_image
 from lora_forge.errors import LoraForgeError
-from lora_forge.events import Command
 from lora_forge.jobs import JobBoard, chores
 from lora_forge.ports import Desk
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json, refusal
+from lora_forge.web.commands import command_of
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
 from lora_forge.web.photo_routes import photo_routes
 from lora_forge.web.places import confined
@@ -135,15 +135,10 @@ class _RunRoutes:
         return answer(board.snapshot(int(since) if since.isdecimal() else 0, language))
 
     async def command(self, request: Request) -> Response:
-        """``{"command": "stop"}``: one of :class:`Command`, for the run; with ``"board": "chores"`` for what goes on
-        beside it."""
+        """As :func:`command_of`, for the run; with ``"board": "chores"`` for what goes on beside it."""
         values = await read_json(request)
-        word = field(values, "command", str)
         board = self._chores if field(values, "board", str, "") == "chores" else self._board
-        known = {command.value: command for command in Command}
-        if word not in known:
-            raise RefusedError(400, "There is no command {word!r}.", "Say one of {known}.", word=word, known=[*known])
-        board.send(known[word])
+        board.send(command_of(values))
         return answer(board.snapshot())
 
     async def projects(self, request: Request) -> Response:
