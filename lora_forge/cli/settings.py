@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lora_forge import config
 from lora_forge.config import Family, TrainConfig
-from lora_forge.work.settings import new_config, resumed_config
+from lora_forge.work.settings import ProjectSettings, new_config, resumed_config
 
 OPTIONS = {
     "epochs": "epochs",
@@ -32,7 +31,7 @@ def given(args: Namespace) -> dict[str, Any]:
 
 
 def resolve(
-    args: Namespace, family: Family, photos: int, trigger_word: str, of_project: Mapping[str, Any] | None = None
+    args: Namespace, family: Family, photos: int, trigger_word: str, of_project: ProjectSettings | None = None
 ) -> TrainConfig:
     """The config of a new run.
 

@@ -65,7 +65,7 @@ def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:
     facts = read_facts(args.base)
     if args.preset is None and not args.config and is_toyworld(args.base):
         args.preset = "toyworld"
-    return resolve(args, facts.family, photos, project.trigger_word, project_settings(project))
+    return resolve(args, facts.family, photos, project.trigger_word, project_settings(project, has_previews=False))
 
 
 class _Watch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ USUAL_PHOTOS = 25  # what repeats are proposed for while there are no photos yet
 SIZE_FIELDS = frozenset({"resolution_px", "use_buckets", "bucket_step_px", "bucket_min_px", "bucket_max_px"})
 
 
+@dataclass(frozen=True)
+class ProjectSettings:
+    """What a project itself says of a run. ``values``: settings. ``visits``: its photos, to place previews by; None
+    draws previews only where they are asked for."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    visits: Visits | None = None
+
+
 def new_config(
     name: str,
     kind: str | None,
@@ -31,19 +41,20 @@ def new_config(
     trigger_word: str,
     said: Mapping[str, Any],
     saved: Mapping[str, Any] | None = None,
-    of_project: Mapping[str, Any] | None = None,
+    of_project: ProjectSettings | None = None,
 ) -> TrainConfig:
     """The config of a new run: the preset of ``kind``, then ``saved`` (an earlier run's settings), then ``said``.
 
-    ``of_project``: what :func:`project_settings` gives; its size stands unless ``saved`` or ``said`` names one.
+    ``of_project``: what :func:`project_settings` gives; its size stands unless ``saved`` or ``said`` names one. With
+    its photos known previews come every 50 steps or so, one of them at the end of each epoch.
 
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
     """
-    saved = saved or {}
+    saved, of_project = saved or {}, of_project or ProjectSettings()
     values = preset(kind, family, photos) if kind else {}
     keeps_size = SIZE_FIELDS.isdisjoint([*saved, *said])
-    values.update({name: value for name, value in (of_project or {}).items() if keeps_size or name not in SIZE_FIELDS})
+    values.update({name: value for name, value in of_project.values.items() if keeps_size or name not in SIZE_FIELDS})
     values.update(saved)
     # alpha belongs to rank: a preset's ratio is kept when only the rank is changed
     if "rank" in said and "alpha" not in said and "rank" in values:
@@ -51,7 +62,10 @@ def new_config(
     values.update(said)
     values["name"] = name
     values["trigger_word"] = values.get("trigger_word") or trigger_word
-    return config.from_dict(values)
+    made = config.from_dict(values)
+    if of_project.visits is None or "preview_every_steps" in values:
+        return made
+    return made.replace(preview_every_steps=_preview_step(made, of_project.visits))
 
 
 def proposed_config(
@@ -59,27 +73,21 @@ def proposed_config(
 ) -> TrainConfig:
     """The config of a run as the form proposes it, with what a person changed: ``values``, {} for all defaults.
 
-    Beside what :func:`new_config` gives, previews come every 50 steps or so, one of them at the end of each epoch.
     Without photos it is counted for 25 of them. ``trigger_word``: what the form says, before it is the project's.
 
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
         DatasetError: the project's photos can't be listed.
     """
-    visits = visits_of(project)
+    own = project_settings(project)
+    photos = own.visits.photos if own.visits else 0
     word = trigger_word or project.trigger_word
-    of_project = project_settings(project)
-    photos = visits.photos or USUAL_PHOTOS
-    config = new_config(name, kind, family, photos, word, values, of_project=of_project)
-    if "preview_every_steps" in values:
-        return config
-    return config.replace(preview_every_steps=_preview_step(config, visits))
+    return new_config(name, kind, family, photos or USUAL_PHOTOS, word, values, of_project=own)
 
 
-def _preview_step(config: TrainConfig, visits: Visits) -> int:
+def _preview_step(made: TrainConfig, visits: Visits) -> int:
     counted = visits if visits.photos else Visits(((USUAL_PHOTOS, None),))
-    each = counted.steps(config.repeats, config.batch_size, config.gradient_accumulation)
-    return aligned(PREVIEW_EVERY_STEPS, each)
+    return aligned(PREVIEW_EVERY_STEPS, counted.steps(made.repeats, made.batch_size, made.gradient_accumulation))
 
 
 def resumed_config(run_dir: Path, name: str, said: Mapping[str, Any]) -> TrainConfig:
@@ -112,10 +120,11 @@ def count_photos(project: Project, remedy: str = "Add some first.") -> int:
     return photos
 
 
-def project_settings(project: Project) -> dict[str, Any]:
-    """What the project itself says of a run: the size it is prepared with, and previews that change what its traits
-    leave changeable."""
-    return {**_prepared_size(project), **_preview_prompts(project)}
+def project_settings(project: Project, has_previews: bool = True) -> ProjectSettings:
+    """What the project itself says of a run: the size it is prepared with, previews that change what its traits leave
+    changeable, and its photos, which say when previews come."""
+    values = {**_prepared_size(project), **_preview_prompts(project)}
+    return ProjectSettings(values, visits_of(project) if has_previews else None)
 
 
 def _preview_prompts(project: Project) -> dict[str, Any]:
