@@ -16,6 +16,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
 from lora_forge.work import project_dir
+from lora_forge.work.queue import RunQueue
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,11 +26,12 @@ POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lora-forge-web")
 
 @dataclass(frozen=True)
 class Served:
-    """``board`` holds the run, ``chores`` what goes on beside it: one job each at a time."""
+    """``board`` holds the run, ``chores`` what goes on beside it: one job each at a time. ``queue``: runs that wait."""
 
     desk: Desk
     board: JobBoard
     chores: JobBoard
+    queue: RunQueue
 
     def project(self, name: str) -> Project:
         """The project ``name`` in the host's data root.

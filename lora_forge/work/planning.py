@@ -12,6 +12,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError, TrainingError
 from lora_forge.lora_file.names import check_name
 from lora_forge.ports import Desk
+from lora_forge.train.claim import is_claimed
 from lora_forge.work.settings import count_photos, new_config, project_settings, resumed_config
 
 Proof = Literal["off", "weights", "picture"]
@@ -21,10 +22,11 @@ _NOT_HERE = ("name", "schema_version")  # a request says the first itself, and t
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run as asked for. ``kind``: of preset. ``repeats`` None: as many as suit the number of photos.
+    """One run as asked for. ``kind``: of preset. ``repeats`` and ``epochs`` None: the preset's.
 
-    ``settings``: further fields of :class:`TrainConfig`. ``prove``: compare the host before and after, by weights,
-    flags and generators, or by a picture too. ``folder``: where beneath the host's Lora folder, with forward slashes.
+    ``trigger_word`` empty: the project's. ``settings``: further fields of :class:`TrainConfig`. ``prove``: compare the
+    host before and after, by weights, flags and generators, or by a picture too. ``folder``: where beneath the host's
+    Lora folder, with forward slashes.
     A resumed run goes on with the settings it was started with; ``epochs`` (and ``repeats``, ``settings``) given now
     take their place.
     """
@@ -32,12 +34,13 @@ class RunRequest:
     project: Path
     name: str
     kind: str
-    repeats: int | None
-    epochs: int
+    repeats: int | None = None
+    epochs: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     prove: Proof = "off"
     folder: str = ""
+    trigger_word: str = ""
 
     @property
     def run_dir(self) -> Path:
@@ -53,8 +56,16 @@ def plan(desk: Desk, request: RunRequest) -> TrainConfig:
         CheckpointError: nothing that can be trained on is loaded.
         ConfigError: a setting is unknown, of the wrong kind or out of range.
         LoraFileError: the name can't be used, or some file in the host's Lora folder has it.
-        TrainingError: the run exists already, or there is none to resume.
+        TrainingError: the run exists already or is at work, or there is none to resume.
     """
+    config = settled(desk, request)
+    if is_claimed(request.run_dir):
+        raise TrainingError("The run {name} is at work already.", "Wait for its end, or stop it.", name=request.name)
+    return config
+
+
+def settled(desk: Desk, request: RunRequest) -> TrainConfig:
+    """:func:`plan` for whoever holds the run's folder already."""
     project = Project.load(request.project)
     check_name(request.name, desk.lora_dir(), is_resuming=request.resume)
     out_dir(desk, request)
@@ -98,7 +109,7 @@ def _said(request: RunRequest) -> dict[str, Any]:
     for name in _NOT_HERE:
         if name in request.settings:
             raise ConfigError("{name} is no setting that can be changed here.", name=name)
-    said: dict[str, Any] = {"epochs": request.epochs}
-    if request.repeats is not None:
-        said["repeats"] = request.repeats
-    return {**said, **request.settings}
+    said: dict[str, Any] = {"epochs": request.epochs, "repeats": request.repeats}
+    if not request.resume:
+        said["trigger_word"] = request.trigger_word or None
+    return {**{name: value for name, value in said.items() if value is not None}, **request.settings}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,10 @@ from lora_forge.errors import LoraForgeError, MissingPartError, TrainingError
 from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
 from lora_forge.i18n import Said, Several, some_of, word
 from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces
-from lora_forge.work.planning import RunRequest, out_dir, plan
+from lora_forge.train.claim import claimed
+from lora_forge.work.planning import RunRequest, out_dir, plan, settled
+from lora_forge.work.requests import asked
+from lora_forge.work.run_file import attempt
 
 if TYPE_CHECKING:
     from lora_forge.train.run import RunResult
@@ -52,7 +57,36 @@ def run(desk: Desk, request: RunRequest, emit: Emit, commands: CommandBox) -> Ru
         MissingPartError: a library that training needs is absent.
     """
     train_result = _train_result()
-    config = plan(desk, request)
+    plan(desk, request)
+    with _alone(request):
+        config = settled(desk, request)  # another program may have begun and ended it since
+        with attempt(request.run_dir, asked(request)) as made:
+            result = _run(desk, request, config, emit, commands, train_result)
+            made.outcome = result.outcome
+            return result
+
+
+@contextlib.contextmanager
+def _alone(request: RunRequest) -> Iterator[None]:
+    """Hold the run's folder from now on, the preparation and the wait for the checkpoint included."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(request.run_dir, hands_on=True))
+        except TrainingError as cause:
+            raise TrainingError(
+                "The run {name} is at work already.", "Wait for its end, or stop it.", name=request.name
+            ) from cause
+        yield
+
+
+def _run(
+    desk: Desk,
+    request: RunRequest,
+    config: TrainConfig,
+    emit: Emit,
+    commands: CommandBox,
+    train_result: type[RunResult],
+) -> RunResult:
     try:
         prepared = _prepare(request, config, emit, commands)
         before = _look(desk, request, emit)

@@ -84,7 +84,8 @@ def test_a_stop_while_waiting_is_obeyed_while_others_hold_the_checkpoint(desk: T
     assert desk.lock.locked()
     desk.lock.release()
     assert list(desk.lora_dir().iterdir()) == []
-    assert not (desk.data_root() / "anna" / "runs").exists()
+    left = {path.name for path in (desk.data_root() / "anna" / "runs" / "girl").iterdir()}
+    assert left == {".lock", "run.json"}
 
 
 def test_a_stop_while_photos_are_prepared_is_obeyed_after_the_photo(desk: TinyDesk) -> None:
