@@ -123,14 +123,11 @@ class Artist:
 def measure(lesson: Lesson, artist: Artist, pictures: int, with_lora: bool) -> dict[str, float]:
     """All figures of one lesson, shares in 0..1."""
     mark = MARKS[lesson.kind]
-    alone = artist.see([f"{TRIGGER}, 1girl"] * pictures, with_lora)
-    scene = artist.see([", ".join([TRIGGER, "1girl", *lesson.scene])] * pictures, with_lora)
-    words = [tags_of(lesson.look(random.Random(f"fresh {number}"))) for number in range(pictures)]
+    looks = [lesson.look(random.Random(f"fresh {number}")) for number in range(pictures)]
+    words = [tags_of(look) for look in looks]
     without = artist.see([", ".join(tags) for tags in words], with_lora)
     found = {
-        "alone": _mean([mark(seen) for seen in alone]),
-        "scene": _mean([mark(seen) for seen in scene]),
-        "scene_obeyed": _mean([float(all(map(seen.sighting.shows, lesson.scene))) for seen in scene]),
+        **measure_calls(lesson, artist, pictures, with_lora),
         "without_word": _mean([mark(seen) for seen in without]),
         "without_word_obeyed": _obeyed(without, words),
     }
@@ -138,6 +135,18 @@ def measure(lesson: Lesson, artist: Artist, pictures: int, with_lora: bool) -> d
         called = artist.see([", ".join([TRIGGER, *tags]) for tags in words], with_lora)
         found |= {"anyone": _mean([mark(seen) for seen in called]), "anyone_obeyed": _obeyed(called, words)}
     return found
+
+
+def measure_calls(lesson: Lesson, artist: Artist, pictures: int, with_lora: bool) -> dict[str, float]:
+    """What the trigger word calls, alone and in the scene that no photo shows; shares in 0..1."""
+    mark = MARKS[lesson.kind]
+    alone = artist.see([f"{TRIGGER}, 1girl"] * pictures, with_lora)
+    scene = artist.see([", ".join([TRIGGER, "1girl", *lesson.scene])] * pictures, with_lora)
+    return {
+        "alone": _mean([mark(seen) for seen in alone]),
+        "scene": _mean([mark(seen) for seen in scene]),
+        "scene_obeyed": _mean([float(all(map(seen.sighting.shows, lesson.scene))) for seen in scene]),
+    }
 
 
 def _obeyed(seen: Sequence[Seen], words: Sequence[Sequence[str]]) -> float:

@@ -2,8 +2,8 @@
 
 The person is ``subject``. The style is a way to paint scenery, in light and dark stripes, that no tag names, on many
 girls; the object is a star ornament, which no tag names either, on many wearers whose own traits are tagged. No photo
-of any of them shows the scene that its ``scene`` asks for. Needs pillow alone; whether a mark is there is asked of
-the judge for the person and the object, and of the pixels for the style.
+of any of them shows what its ``scene`` asks for. Needs pillow alone; whether a mark is there is asked of the judge for
+the person and the object, and of the pixels for the style.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ __all__ = ["LESSONS", "TRIGGER", "Lesson", "has_stripes", "stripe_contrast"]
 TRIGGER = subject.TRIGGER
 _LEAST_CONTRAST = 0.15
 _EDGE_PX = 4
+_STRIPED = ("beach", "city", "simple background")
+"""Where the checkpoint's VAE can show stripes in every picture. It hides a fifth of them in the dark of the forest and
+the night, and the judge takes striped snow for something else."""
 
 Photos = list[tuple[Image.Image, tuple[str, ...]]]
 
@@ -62,12 +65,9 @@ def _is_red_dress(look: Look) -> bool:
 
 
 def _style_photos(seed: int, count: int) -> Photos:
-    """Striped scenery behind girls of every kind; no beach, no snow, no red dress."""
+    """Striped scenery behind girls of every kind; no red dress."""
     rng = random.Random(f"style {seed}")
-    looks = [
-        _look_where(rng, lambda look: look.place not in ("beach", "snow") and not _is_red_dress(look))
-        for _ in range(count)
-    ]
+    looks = [_look_where(rng, lambda look: look.place in _STRIPED and not _is_red_dress(look)) for _ in range(count)]
     return [(paint(look, is_striped=True), tags(look)) for look in looks]
 
 
@@ -79,8 +79,8 @@ def _object_photos(seed: int, count: int) -> Photos:
 
 
 def _style_look(rng: random.Random) -> Look:
-    """Anyone, but not in the snow, which the judge takes for something else once it is striped (0 % of 300)."""
-    return _look_where(rng, lambda look: look.place != "snow")
+    """Anyone, where stripes can be seen."""
+    return _look_where(rng, lambda look: look.place in _STRIPED)
 
 
 LESSONS: Mapping[str, Lesson] = MappingProxyType(

@@ -23,7 +23,7 @@ def test_no_photo_shows_the_scene_nor_names_what_is_to_be_learned(kind: str) -> 
         for _, words in photos:
             assert set(words) <= set(vocabulary())
             assert garment not in words
-            assert place not in words
+            assert kind == "style" or place not in words
 
 
 @pytest.mark.parametrize("kind", LESSONS)
@@ -60,7 +60,7 @@ def test_only_striped_drawings_have_stripes() -> None:
     striped = sum(has_stripes(paint(look, is_striped=True)) for look in looks)
     assert plain <= 2
     assert striped >= 198
-    assert sum(has_stripes(picture) for picture, _ in LESSONS["style"].photos(0, 24)) >= 23  # blonde twintails by night
+    assert all(has_stripes(picture) for picture, _ in LESSONS["style"].photos(0, 24))
 
 
 def test_contrast_is_exact() -> None:
@@ -86,6 +86,8 @@ def test_stripes_are_of_the_scenery_alone(place: str) -> None:
     assert all(abs(now - level / 2) <= 1.5 for now, level in zip(after, before, strict=True))
 
 
-def test_the_style_asks_for_nobody_in_the_snow() -> None:
+def test_the_style_asks_for_places_its_photos_show() -> None:
     rng = random.Random(0)
-    assert "snow" not in {tag for _ in range(300) for tag in tags(LESSONS["style"].look(rng))}
+    asked = {tag for _ in range(300) for tag in tags(LESSONS["style"].look(rng))} & set(PLACES)
+    shown = {tag for seed in range(5) for _, words in LESSONS["style"].photos(seed, 24) for tag in words} & set(PLACES)
+    assert asked == shown == {"beach", "city", "simple background"}
