@@ -38,7 +38,10 @@
   const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
   // What the run would have of a setting.
-  const current = (key) => (key in form.values ? form.values[key] : form.told ? form.told.defaults[key] : undefined);
+  function current(key) {
+    if (key in form.values) return form.values[key];
+    return form.told ? form.told.defaults[key] : undefined;
+  }
 
   function byKey(key) {
     if (!form.told) return null;
@@ -49,7 +52,7 @@
   function set(key, value) {
     if (value === null || same(value, form.told.defaults[key])) delete form.values[key];
     else form.values[key] = value;
-    if (key === "rank") followRank(value);
+    if (key === "rank") followRank();
     changed();
   }
 
@@ -141,14 +144,10 @@
 
   // ------------------------------------------------------------------ what it comes to
 
-  const body = (more) => ({
-    project: project(),
-    kind: kit.kind(),
-    name: form.name.trim(),
-    trigger_word: form.trigger.trim(),
-    values: form.values,
-    ...more,
-  });
+  function body(more) {
+    const [name, trigger_word] = [form.name.trim(), form.trigger.trim()];
+    return { project: project(), kind: kit.kind(), name, trigger_word, values: form.values, ...more };
+  }
 
   let asking = 0;
   const planSoon = kit.debounce(200, async () => {

@@ -15,25 +15,13 @@
   let asked = 0;
   let isAsking = false;
 
-  function build() {
+  function build(place) {
     ui = { waiting: part("div", { id: "lora_forge_queue" }), runs: part("div", { id: "lora_forge_runs" }) };
     ui.all = part("input", { type: "checkbox", onchange: () => draw() });
-    return part(
-      "div.lf-runs",
-      {},
-      ui.waiting,
-      part(
-        "section.lf-part",
-        {},
-        part(
-          "div.lf-tools",
-          {},
-          part("h4", {}, say("runs_title")),
-          part("label.lf-field", {}, ui.all, part("span", {}, say("all_projects")))
-        ),
-        ui.runs
-      )
-    );
+    const title = part("h4", {}, say("runs_title"));
+    const all = part("label.lf-field", {}, ui.all, part("span", {}, say("all_projects")));
+    put(place, ui.waiting, part("section.lf-part", {}, part("div.lf-tools", {}, title, all), ui.runs));
+    refresh();
   }
 
   // ------------------------------------------------------------------ asking

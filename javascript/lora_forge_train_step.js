@@ -32,13 +32,11 @@
       train.fields.fold(),
       part("div.lf-tools", {}, ui.start, ui.trial, ui.sweep, ui.cancel),
       train.trial.build(),
-      train.line,
-      (ui.runs = train.queue.build())
+      train.line
     );
     $(".lf-groups", place).after(train.presets.build(), extras());
     draw();
     train.trial.load();
-    train.queue.refresh();
   }
 
   function knob(id, key, hint, input) {
@@ -84,9 +82,8 @@
       ui.plan,
       plan && plan.sentence ? part("div.lf-note.lf-info.lf-plan", { role: "status" }, plan.sentence) : null,
       ...["memory", "disk"].map((name) => {
-        const told = plan && plan[name];
-        if (!told || (told.fits && name === "disk")) return null;
-        return told.sentence ? part(`div.lf-note.${told.fits ? "lf-info" : "lf-warning"}`, {}, told.sentence) : null;
+        const told = plan && plan[name]; // the line above has them in short: here is what is too little
+        return told && !told.fits ? part("div.lf-note.lf-warning", { role: "alert" }, told.sentence) : null;
       }),
       ...[...general, ...elsewhere].map((one) => part("div.lf-note.lf-error", { role: "alert" }, one.sentence))
     );
@@ -124,6 +121,7 @@
   train.on("changed", () => train.fields.refresh());
   mount("#lora_forge_train .lf-train", build);
   mount("#lora_forge_live .lf-live .lf-run", train.live.build);
+  mount("#lora_forge_history .lf-history", train.queue.build);
   kit.onStep((name) => {
     if (name === "train" && train.place) {
       train.load();

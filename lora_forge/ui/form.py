@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lora_forge.i18n import word
-from lora_forge.ui.proposal import KINDS, TOYWORLD
+from lora_forge.presets import ABOUT
 from lora_forge.ui.texts import Texts
 
 
@@ -47,5 +47,5 @@ class Form:
 
 def kind_field(texts: Texts, has_toyworld: bool) -> Any:
     """What is trained: the check-up of the photos, the traits and all defaults follow it."""
-    kinds = (*KINDS, TOYWORLD) if has_toyworld else KINDS
+    kinds = tuple((about.label, kind) for kind, about in ABOUT.items() if not about.is_toy or has_toyworld)
     return texts.make(gr.Radio, {"label": word("Type"), "choices": kinds}, value="person", elem_id="lora_forge_kind")

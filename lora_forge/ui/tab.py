@@ -70,6 +70,7 @@ class _Tab:
         with gr.Column(elem_classes=["lf-step", "lf-in-train"]):
             self.train = html(train_panel.panel(self.texts.language), elem_id="lora_forge_train")
             self.live = html(live.panel(self.texts.language), elem_id="lora_forge_live")
+            self.history = html(train_panel.history(self.texts.language), elem_id="lora_forge_history")
         self.form = Form(**made)
         with gr.Column(elem_classes=["lf-step", "lf-in-test"]):
             self.grid = grid_panel.build(self.texts, desk, self.form, around)
@@ -190,6 +191,7 @@ class _Tab:
         return {
             self.live: live.panel(language),
             self.train: train_panel.panel(language),
+            self.history: train_panel.history(language),
             self.wall: photo_panel.panel(language),
             self.tags: tag_panel.panel(language),
             self.steps_bar: steps_bar.bar(language),

@@ -105,3 +105,8 @@ WORDS = {
 def panel(language: str) -> str:
     """The step's frame with its words in ``language``."""
     return markup.frame("lf-train", {name: say(text, language) for name, text in WORDS.items()}, language)
+
+
+def history(language: str) -> str:
+    """Where the queue and the runs are listed, with the step's own words."""
+    return markup.frame("lf-history", {}, language)
