@@ -25,8 +25,8 @@ from lora_forge.web.places import confined
 from lora_forge.web.plan_routes import plan_routes
 from lora_forge.web.preset_routes import preset_routes
 from lora_forge.web.protection import Refusal
-from lora_forge.web.series_routes import series_routes
 from lora_forge.web.run_routes import run_routes
+from lora_forge.web.series_routes import series_routes
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
 from lora_forge.web.tag_routes import tag_routes
 from lora_forge.web.tagger_routes import tagger_routes
