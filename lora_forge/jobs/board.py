@@ -222,7 +222,7 @@ def _note(job: _Job, event: Event) -> None:
         job.stage, job.step, job.total, job.epoch = "train", event.step, event.total_steps, event.epoch
         job.loss, job.window_mse, job.learning_rate = event.loss, event.window_mse, event.learning_rate
         job.images_per_s, job.seconds_left = event.images_per_s, event.seconds_left
-        job.memory_bytes = getattr(event, "memory_bytes", None)
+        job.memory_bytes = event.memory_bytes
     elif isinstance(event, events.LoraSaved):
         job.files.append(event.path.name)
     elif isinstance(event, (events.Paused, events.Resumed)):
