@@ -137,7 +137,7 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lora_forge.train.tensor_file.save_file", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(TrainingError, match="the disk is full"):
         save_state(tmp_path, state(2))
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001.safetensors"]
@@ -147,3 +147,15 @@ def test_random_numbers_survive(tmp_path: Path) -> None:
     floats = [random.Random(0).random() for _ in range(100)]
     save_tree(tmp_path / "f.safetensors", floats)
     assert load_tree(tmp_path / "f.safetensors") == floats
+
+
+def test_every_type_is_read_by_the_library_too_and_permissions_are_the_usual_ones(tmp_path: Path) -> None:
+    kinds = (torch.bool, torch.int8, torch.int16, torch.int32, torch.float64, torch.uint8, torch.bfloat16)
+    tree = {str(kind): torch.tensor([[1, 0, 1]]).to(kind) for kind in kinds}
+    save_tree(tmp_path / "t.safetensors", tree)
+    back = load_tree(tmp_path / "t.safetensors")
+    assert all(back[name].dtype == tree[name].dtype and torch.equal(back[name], tree[name]) for name in tree)
+    (tmp_path / "plain").write_bytes(b"")
+    assert (tmp_path / "t.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with pytest.raises(TypeError, match="complex64 can't be saved"):
+        save_tree(tmp_path / "t.safetensors", torch.zeros(1, dtype=torch.complex64))
