@@ -22,12 +22,12 @@ _LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "grad
 _MOST_STEPS = 10
 _TITLE = word("LoRA Forge report: {name}")
 _HEADS = {
-    "versions": word("Versions"),
-    "base": word("Base and device"),
-    "run": word("Run"),
-    "settings": word("Settings"),
-    "log": word("Last lines"),
-    "error": word("Error"),
+    "versions": word("Versions and host"),
+    "base": word("Base checkpoint and device"),
+    "run": word("The run itself"),
+    "settings": word("Settings of the run"),
+    "log": word("Last lines of the log"),
+    "error": word("The error"),
 }
 
 
