@@ -36,6 +36,8 @@ _PREDICTIONS: dict[str, PredictionType] = {"eps": "epsilon", "v": "v_prediction"
 class A1111Host(WebUIHost):
     """The WebUI we were loaded into, when it is AUTOMATIC1111's."""
 
+    rounds_timesteps = False
+
     def __init__(self) -> None:
         from modules import launch_utils
 

@@ -32,6 +32,8 @@ _TEXT_NAMES = {Family.SD1: ("clip_l",), Family.SD2: ("clip_h",), Family.SDXL: ("
 class ComfyHost(A1111Host):
     """reForge or Forge Classic around us. Choosing a checkpoint loads it at once, as in A1111."""
 
+    rounds_timesteps = True
+
     def __init__(self) -> None:
         from modules_forge import forge_version
 

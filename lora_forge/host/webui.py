@@ -37,6 +37,8 @@ class WebUIHost(ABC):
     """
 
     name: str
+    rounds_timesteps: ClassVar[bool] = True
+    """Whether the UNet is always told whole timesteps: so in everything that took its sampling from ComfyUI."""
 
     # The lock is the program's, so this is too: after Reload UI another object speaks for the same host.
     _borrower: ClassVar[int | None] = None
@@ -93,6 +95,9 @@ class WebUIHost(ABC):
             GaveUpError: ``should_stop`` said so while it waited in that queue.
             CheckpointError: what is loaded can't be lent, or this thread holds it already.
         """
+        from modules import shared
+
+        from lora_forge.host.drawing_way import drawing_way
         from lora_forge.host.lending import dropped
         from lora_forge.host.traces import kept_flags
 
@@ -103,6 +108,7 @@ class WebUIHost(ABC):
             stack.enter_context(kept_flags())
             model = stack.enter_context(self._lend())
             stack.enter_context(dropped(model))
+            model.drawing = drawing_way(shared.opts, self.rounds_timesteps)
             yield model
 
     def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:

@@ -79,8 +79,8 @@ def _laid_out(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _to_picture(pixels: torch.Tensor) -> Image.Image:
-    """(3, H, W) float in [-1, 1] to 8 bits."""
-    values = (pixels.nan_to_num(-1.0).clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+    """(3, H, W) float in [-1, 1] to 8 bits, cut off, not rounded, as the WebUIs do."""
+    values = (255 * ((pixels.nan_to_num(-1.0) + 1) / 2).clamp(0, 1)).to(torch.uint8)
     return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy()))
 
 

@@ -10,12 +10,16 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from PIL import Image
 
 from lora_forge.config import TrainConfig
 from lora_forge.dataset.prepared import PreparedSet
@@ -26,12 +30,13 @@ from lora_forge.events import (
     EpochEnded,
     Event,
     LoraSaved,
+    PreviewMade,
     RunStarted,
     StageStarted,
     StepDone,
 )
 from lora_forge.host.webui import WebUIHost
-from lora_forge.ports import BorrowedModel
+from lora_forge.ports import BorrowedModel, PictureRequest
 from lora_forge.train.run import train
 
 Rule = Callable[["World"], None]
@@ -46,6 +51,8 @@ class World(Protocol):
     """A few photos of 64 px or so."""
     tolerance: float
     """Largest difference between our outputs and the host's own, of values around 1."""
+    levels: float
+    """Mean difference of a preview from the host's picture, of 255: the file is rounded to 16 bits."""
 
     def live(self, part: str) -> Tensors:
         """The host's tensors as they lie in memory now, by the checkpoint file's keys; of unet, vae or text."""
@@ -61,6 +68,10 @@ class World(Protocol):
 
     def draw(self, lora: str = "") -> bytes:
         """Pixels of a small picture, made the host's way: waits in its queue; ``lora`` is a tag, or empty."""
+        ...
+
+    def picture(self, asked: PictureRequest) -> Image.Image:
+        """txt2img with DPM++ 2M and everything else as the host has it by itself; tags and brackets are its grammar."""
         ...
 
     def lora_tag(self) -> str:
@@ -385,6 +396,71 @@ def settings() -> TrainConfig:
     )
 
 
+# ---- previews --------------------------------------------------------------------------------------------------------
+
+
+def previews_are_the_hosts_pictures(world: World, clip_skip: int = 1, trains_text: bool = True) -> None:
+    """Of the last step: without the LoRA, and with the file of that step; same seed, prompt, steps, guidance, size."""
+    told = settings().replace(preview_every_steps=100, preview_steps=6, preview_guidance=5.0, learning_rate=3e-2)
+    told = told.replace(preview_prompts=("TRIGGER, a (red) house [x]",), clip_skip=clip_skip)
+    told = told if trains_text else told.replace(te_learning_rate=0.0)
+    shown: dict[int, PreviewMade] = {}
+    folder = world.folder()
+    with world.host.borrow() as model:
+        result = train(
+            model,
+            world.prepared,
+            told,
+            folder / "run",
+            folder / "out",
+            lambda event: shown.update({event.column: event}) if isinstance(event, PreviewMade) else None,
+            CommandBox(),
+            cache_dir=folder,
+        )
+    assert {made.step for made in shown.values()} == {result.step}
+    name = f"preview-{folder.name}-{os.getpid()}"
+    placed = Path(shutil.copy(result.files[-1], world.host.lora_dir() / f"{name}.safetensors"))
+    try:
+        words = r"ohwx, a \(red\) house \[x\]"
+        pictures = [(pixels(shown[0].path), pixels(world.picture(request(told, words))))]
+        pictures += [(pixels(shown[1].path), pixels(world.picture(request(told, f"{words}<lora:{name}:1>"))))]
+    finally:
+        placed.unlink()
+    learned = apart(pictures[0][1], pictures[1][1])
+    assert learned > 4 * world.levels, f"the LoRA changes pictures by {learned:.3g} levels: too little to compare by"
+    for column, (ours, theirs) in enumerate(pictures):
+        levels = apart(ours, theirs)
+        assert levels <= world.levels, f"column {column}: {levels:.3g} levels from the host's picture"
+        print(f"column {column}: {levels:.4f} levels apart, {learned:.1f} by the LoRA")
+
+
+def request(config: TrainConfig, prompt: str) -> PictureRequest:
+    """What a person would type into txt2img to get the preview."""
+    return PictureRequest(
+        prompt,
+        width=config.resolution_px,
+        height=config.resolution_px,
+        steps=config.preview_steps,
+        guidance=config.preview_guidance,
+        seed=config.seed,
+        clip_skip=config.clip_skip,
+    )
+
+
+def pixels(picture: Image.Image | Path) -> np.ndarray[Any, Any]:
+    """(H, W, 3), of a picture or its file."""
+    if isinstance(picture, Path):
+        with Image.open(picture) as opened:
+            return np.asarray(opened.convert("RGB"), dtype=float)
+    return np.asarray(picture.convert("RGB"), dtype=float)
+
+
+def apart(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    """Mean difference in levels of 255."""
+    assert one.shape == other.shape
+    return float(np.abs(one - other).mean())
+
+
 def the_model_is_empty_afterwards(world: World) -> None:
     """Whoever keeps a reference to what was lent keeps no memory by it."""
     with world.host.borrow() as model:
@@ -448,6 +524,7 @@ RULES: tuple[Rule, ...] = (
     a_run_that_is_done_leaves_no_trace,
     a_run_that_is_stopped_leaves_no_trace,
     the_hosts_loader_uses_every_key,
+    previews_are_the_hosts_pictures,
 )
 """Rules that take nothing but a world."""
 

@@ -26,7 +26,7 @@ from lora_forge.errors import CheckpointError
 from lora_forge.host.webui import WebUIHost
 from lora_forge.lora_file.weights import LoraModule
 from lora_forge.lora_file.writer import save_lora
-from lora_forge.ports import BorrowedModel
+from lora_forge.ports import BorrowedModel, PictureRequest
 from lora_forge.train.network import Network
 from tests.host.contract import Tensors, sum_of
 
@@ -61,6 +61,7 @@ class RealWorld(ABC):
     """:class:`tests.host.contract.World` in a real program, driven through its own API."""
 
     tolerance = 2e-5
+    levels = 1.0
 
     def __init__(self, host: WebUIHost) -> None:
         self.host = host
@@ -90,12 +91,23 @@ class RealWorld(ABC):
         return FileTensors(self._file(), {key: t.dtype for key, t in self.live(part).items()})
 
     def draw(self, lora: str = "") -> bytes:
-        answer = self.call("/sdapi/v1/txt2img", {
+        return self._txt2img({
             "prompt": f"a photo of a red house {lora}", "steps": 2, "sampler_name": "Euler", "width": 64, "height": 64,
             "seed": 7, "subseed": 7, "cfg_scale": 5,
+        }).tobytes()  # fmt: skip
+
+    def picture(self, asked: PictureRequest) -> Image.Image:
+        return self._txt2img({
+            "prompt": asked.prompt, "negative_prompt": "", "steps": asked.steps, "cfg_scale": asked.guidance,
+            "sampler_name": "DPM++ 2M", "scheduler": "Automatic", "width": asked.width, "height": asked.height,
+            "seed": asked.seed, "subseed": asked.seed,
+            "override_settings": {"CLIP_stop_at_last_layers": asked.clip_skip},
         })  # fmt: skip
+
+    def _txt2img(self, body: Mapping[str, Any]) -> Image.Image:
+        answer = self.call("/sdapi/v1/txt2img", body)
         with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as picture:
-            return picture.convert("RGB").tobytes()
+            return picture.convert("RGB")
 
     def lora_tag(self) -> str:
         path = self.host.lora_dir() / f"{LORA_NAME}.safetensors"

@@ -77,6 +77,11 @@ def test_contract_of_what_is_lent(rule: contract.Rule, family: str, build_world:
     rule(build_world(family))
 
 
+@pytest.mark.parametrize(("family", "clip_skip"), [("sd1", 2), ("sd2", 1), ("sdxl", 1)])
+def test_previews_of_all_families(family: str, clip_skip: int, build_world: BuildWorld) -> None:
+    contract.previews_are_the_hosts_pictures(build_world(family), clip_skip, trains_text=family == "sd1")
+
+
 @pytest.mark.parametrize(("accident", "stage"), contract.ACCIDENTS)
 def test_an_accident_leaves_no_trace(accident: str, stage: str, world: ToyWorld) -> None:
     contract.an_accident_leaves_no_trace(world, accident, stage)

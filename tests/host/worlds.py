@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.host.webui import WebUIHost
-from lora_forge.ports import BorrowedModel
+from lora_forge.model.keymap import SD1_TEXT_PREFIX
+from lora_forge.ports import BorrowedModel, PictureRequest
 from tests.host.contract import Tensors
+from tests.host.standin.trees import under
+from tests.host.standin.txt2img import txt2img
 
 _PREFIXES = {
     "unet": ("model.diffusion_model.",),
@@ -38,6 +45,7 @@ class ToyWorld:
     root: Path
     lora_name: str
     tolerance: float = 1e-5
+    levels: float = 0.05
     _count: Iterator[int] = field(default_factory=lambda: itertools.count())
 
     def live(self, part: str) -> Tensors:
@@ -56,6 +64,26 @@ class ToyWorld:
 
     def draw(self, lora: str = "") -> bytes:
         return bytes(self.program.draw(f"a house {lora}"))
+
+    def picture(self, asked: PictureRequest) -> Image.Image:
+        """The weights are those the program has merged the LoRA into; what it does with them is in ``txt2img``."""
+        self.program.draw(asked.prompt)
+        path = self.folder() / "as-drawn.safetensors"
+        with safe_open(str(self.path), framework="pt") as file:
+            metadata = file.metadata()
+        save_file({key: tensor.detach().clone() for key, tensor in self._as_drawn().items()}, path, metadata)
+        with StandaloneHost(path, device="cpu").borrow() as own:
+            words = asked.prompt.partition("<lora:")[0]
+            return txt2img(own, dataclasses.replace(asked, prompt=words), self.host.rounds_timesteps)
+
+    def _as_drawn(self) -> Tensors:
+        """All tensors by the file's keys, with what is merged into them now."""
+        program, found = self.program, dict(self.program.file)
+        live = dict(program.tensors())
+        if hasattr(program, "texts"):  # Forge and its kin, by their own names; the fused ones of OpenCLIP are left
+            places = {f"clip_l.transformer.{key}": SD1_TEXT_PREFIX + key for key in under(found, SD1_TEXT_PREFIX)}
+            live |= {places[key]: tensor for key, tensor in program.texts().items() if key in places}
+        return found | {key: tensor for key, tensor in live.items() if key in found}
 
     def lora_tag(self) -> str:
         return f"<lora:{self.lora_name}:1>"
