@@ -81,7 +81,9 @@ def test_decoding_gives_the_vaes_picture_in_eight_bits(toys: dict[str, BorrowedM
     assert [picture.size for picture in drawn] == [(48, 32)] * 2
     assert drawn[0].mode == "RGB"
     pixels = model.vae.decode(latents[1:] / 0.18215).sample[0].permute(1, 2, 0).clamp(-1, 1).double().numpy()
-    assert np.abs(np.asarray(drawn[1], dtype=float) - (pixels + 1) * 127.5).max() <= 0.501
+    left = (pixels + 1) * 127.5 - np.asarray(drawn[1], dtype=float)  # cut off, not rounded, as in the hosts
+    assert left.min() >= -1e-3
+    assert left.max() <= 1
 
 
 @torch.no_grad()
