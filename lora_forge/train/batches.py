@@ -50,18 +50,34 @@ def visit_keys(items: Sequence[Item]) -> list[str]:
 
 
 class BatchPlan:
-    """The order of every epoch. Each bucket's last batch may be smaller, so an epoch's steps never vary."""
+    """The order of every epoch. Each bucket's last batch may be smaller, so an epoch's steps never vary.
 
-    def __init__(self, items: Sequence[Item], repeats: int, batch_size: int, accumulation: int, seed: int) -> None:
+    With ``is_split`` each batch comes as batches of one: the same pictures in the same steps, in less memory.
+    ``planned``: the buckets by which to plan where they are others by now; a batch is then parted by those of now.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        repeats: int,
+        batch_size: int,
+        accumulation: int,
+        seed: int,
+        is_split: bool = False,
+        planned: Sequence[str] | None = None,
+    ) -> None:
         if not items:
             raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
         self._batch_size, self._accumulation, self._seed = batch_size, accumulation, seed
+        self._is_split = is_split
+        self._now = [str(item.bucket) for item in items]
         self._keys = visit_keys(items)
         self.repeats = repeats_of(items, repeats)
         self._buckets: dict[str, list[int]] = defaultdict(list)
-        for index, item in enumerate(items):
-            self._buckets[str(item.bucket)].append(index)
-        self.batches_per_epoch = batches_per_epoch([str(item.bucket) for item in items], self.repeats, batch_size)
+        labels = list(planned or self._now)
+        for index, label in enumerate(labels):
+            self._buckets[label].append(index)
+        self.batches_per_epoch = batches_per_epoch(labels, self.repeats, batch_size)
         self.steps_per_epoch = -(-self.batches_per_epoch // accumulation)
 
     def epoch(self, epoch: int) -> list[Step]:
@@ -80,4 +96,16 @@ class BatchPlan:
             ]
         random.Random(stable_seed(self._seed, "batches", epoch)).shuffle(batches)
         size = self._accumulation
-        return [tuple(batches[start : start + size]) for start in range(0, len(batches), size)]
+        return [self._step(batches[start : start + size]) for start in range(0, len(batches), size)]
+
+    def _step(self, batches: Sequence[Batch]) -> Step:
+        return tuple(part for batch in batches for part in self._parts(batch))
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """The batch as it is computed: in one where its pictures have one shape, unless it is split."""
+        if self._is_split:
+            return [Batch((visit,)) for visit in batch.visits]
+        shapes = dict.fromkeys(self._now[visit.image] for visit in batch.visits)
+        if len(shapes) == 1:
+            return [batch]
+        return [Batch(tuple(v for v in batch.visits if self._now[v.image] == shape)) for shape in shapes]

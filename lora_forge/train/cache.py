@@ -19,6 +19,7 @@ from lora_forge.train.fingerprints import digest, module_fingerprint
 from lora_forge.train.tensor_file import DamagedFileError, load_tree, save_tree
 
 TEXT_MEMORY_BYTES = 64 * 2**20
+LITTLE_TEXT_BYTES = 4 * 2**20
 _NOT_KEPT = word("Encoded images and captions can't be kept in {folder}: {cause}.")
 
 
@@ -77,15 +78,22 @@ class CachedText:
     """Text embeddings of a frozen text encoder.
 
     Captions that never change are on disk too; shuffled ones are encoded when they are met. In memory the latest stay,
-    up to 64 MB on the model's device.
+    up to ``most_bytes`` (64 MB) on the model's device.
     """
 
-    def __init__(self, model: BorrowedModel, clip_skip: int, cache: TensorCache, is_fixed: bool) -> None:
+    def __init__(
+        self,
+        model: BorrowedModel,
+        clip_skip: int,
+        cache: TensorCache,
+        is_fixed: bool,
+        most_bytes: int | None = None,
+    ) -> None:
         self._model, self._clip_skip, self._cache = model, clip_skip, cache
         self._fingerprint = text_fingerprint(model)
         self._is_kept = is_fixed and bool(self._fingerprint)
         self._memory: OrderedDict[str, Conditioning] = OrderedDict()
-        self._bytes = 0
+        self._bytes, self._most_bytes = 0, TEXT_MEMORY_BYTES if most_bytes is None else most_bytes
 
     def get(self, captions: Sequence[str]) -> Conditioning:
         """Embeddings of the captions, in order: hidden (B, 77n, D), pooled (B, P) or None."""
@@ -102,7 +110,7 @@ class CachedText:
             found = self._load_or_encode(caption)
             self._memory[caption] = found
             self._bytes += _size(found)
-            while self._bytes > TEXT_MEMORY_BYTES and len(self._memory) > 1:
+            while self._bytes > self._most_bytes and len(self._memory) > 1:
                 self._bytes -= _size(self._memory.popitem(last=False)[1])
         self._memory.move_to_end(caption)
         return found

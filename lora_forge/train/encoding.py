@@ -45,6 +45,8 @@ class LatentsWhenMet(Sequence[ImageLatents]):
     On a CPU nothing is gained by encoding the set in one go, and the first step comes the sooner the fewer photos
     it waits for. A photo without finite latents is named once and is NaN from then on: the steps that meet it are
     skipped like any other that is not finite.
+
+    With ``keeps`` off none stays in memory: each is read from the cache's disk whenever it is asked for.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class LatentsWhenMet(Sequence[ImageLatents]):
         has_flipped: bool,
         cache: TensorCache,
         emit: Emit,
+        keeps: bool = True,
     ) -> None:
         self._model, self._images, self._has_flipped = model, images, has_flipped
-        self._cache, self._emit = cache, emit
+        self._cache, self._emit, self._keeps = cache, emit, keeps
+        self._named: set[int] = set()
         self._vae = module_fingerprint(model.vae)
         self._met: dict[int, ImageLatents] = {}
 
@@ -72,15 +76,21 @@ class LatentsWhenMet(Sequence[ImageLatents]):
     def __getitem__(self, index: int | slice) -> ImageLatents | Sequence[ImageLatents]:
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
-        if index not in self._met:
-            self._met[index] = self._encoded(self._images[index])
-        return self._met[index]
+        if index in self._met:
+            return self._met[index]
+        found = self._encoded(index)
+        if self._keeps:
+            self._met[index] = found
+        return found
 
-    def _encoded(self, image: PreparedImage) -> ImageLatents:
+    def _encoded(self, index: int) -> ImageLatents:
+        image = self._images[index]
         found, _ = _both_sides(self._model, image, self._has_flipped, self._vae, self._cache)
         if found is not None:
             return found
-        self._emit(Warned(_SKIPPED, {"photo": image.source.name}))
+        if index not in self._named:
+            self._named.add(index)
+            self._emit(Warned(_SKIPPED, {"photo": image.source.name}))
         width, height = image.bucket
         nothing = torch.full((4, height // VAE_FACTOR, width // VAE_FACTOR), math.nan, device=self._model.device)
         return ImageLatents(nothing, nothing if self._has_flipped else None)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lora_forge.config import TrainConfig
 from lora_forge.errors import TrainingError
 from lora_forge.i18n import Said, Several, some_of, word
+from lora_forge.train.descent import Grouping, Taken, translations
 
 SAMPLES_PER_TENSOR = 64
 # What may differ between a run and its resumption: it moves the end, or what is shown and saved along the way.
@@ -60,19 +61,27 @@ def _sample(tensor: Tensor) -> Tensor:
     return flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float()
 
 
-def config_fingerprint(config: TrainConfig) -> dict[str, Any]:
-    """The settings that shape the result."""
-    return {key: value for key, value in config.to_dict().items() if key not in FREE_FIELDS}
+def config_fingerprint(config: TrainConfig, grouped: Grouping | None = None) -> dict[str, Any]:
+    """The settings that shape the result. ``grouped``: where steps are put together by other ones."""
+    shaping = {key: value for key, value in config.to_dict().items() if key not in FREE_FIELDS}
+    return {**shaping, **(grouped.noted() if grouped else {})}
+
+
+def names(images: Sequence[Any]) -> list[str]:
+    """The names a person knows the images by, with a number behind one that is there already."""
+    found: dict[str, None] = {}
+    for index, image in enumerate(images):
+        found[image.source.name if image.source.name not in found else f"{image.source.name} ({index})"] = None
+    return list(found)
 
 
 def prepared_fingerprint(images: Sequence[Any], uses_masks: bool) -> dict[str, str]:
     """A hash for each prepared image, by the name a person knows it by."""
     prints: dict[str, str] = {}
-    for index, image in enumerate(images):
+    for name, image in zip(names(images), images, strict=True):
         mask = b""
         if uses_masks and image.mask_path is not None:
             mask = image.mask_path.read_bytes()
-        name = image.source.name if image.source.name not in prints else f"{image.source.name} ({index})"
         prints[name] = digest(
             image.key,
             image.caption,
@@ -87,12 +96,30 @@ def prepared_fingerprint(images: Sequence[Any], uses_masks: bool) -> dict[str, s
     return prints
 
 
-def check_same(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def paired(before: Sequence[Any], now: Sequence[Any], uses_masks: bool) -> dict[str, tuple[str, str]]:
+    """The fingerprints of the same photos in two sizes, by name."""
+    then, since = prepared_fingerprint(before, uses_masks), prepared_fingerprint(now, uses_masks)
+    return {name: (was, since[name]) for name, was in then.items() if name in since}
+
+
+def check_same(then: Mapping[str, Any], now: Mapping[str, Any], taken: Sequence[Taken] = ()) -> None:
     """Both as made by ``run``: ``{"config": {...}, "images": {...}, "base": "..."}``.
+
+    ``taken``: what the run itself has lowered since for want of memory, which may differ, all of it or a beginning.
 
     Raises:
         TrainingError: something that shapes the result differs; all differences are listed.
     """
+    found: list[list[Said]] = [_differences(one, now) for one in translations(then, taken)]
+    if all(found):
+        raise TrainingError(
+            "The run can't be resumed, because it would not be the same run: {differences}.",
+            "Put that back as it was, or start a new run.",
+            differences=Several(tuple(min(reversed(found), key=lambda one: len(one))), "; "),
+        )
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Said]:
     differences = [
         Said(_SETTING, {"key": key, "before": repr(then["config"].get(key)), "now": repr(now["config"].get(key))})
         for key in sorted({*then["config"], *now["config"]})
@@ -101,12 +128,7 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     differences += _image_differences(then["images"], now["images"])
     if then["base"] != now["base"]:
         differences.append(Said(_ANOTHER_BASE))
-    if differences:
-        raise TrainingError(
-            "The run can't be resumed, because it would not be the same run: {differences}.",
-            "Put that back as it was, or start a new run.",
-            differences=Several(tuple(differences), "; "),
-        )
+    return differences
 
 
 def _image_differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[Said]:

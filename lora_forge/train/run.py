@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,26 @@ from lora_forge.i18n import Said, word
 from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.metadata import dataset_facts
 from lora_forge.lora_file.names import check_name
-from lora_forge.model.devices import peak_since_last
+from lora_forge.model.devices import empty_cache, peak_since_last
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
-from lora_forge.train import fingerprints
+from lora_forge.train import descent, fingerprints
 from lora_forge.train.batches import BatchPlan
-from lora_forge.train.cache import CachedText, LiveText, TensorCache, TextSource
+from lora_forge.train.cache import LITTLE_TEXT_BYTES, CachedText, LiveText, TensorCache, TextSource
 from lora_forge.train.claim import claimed
+from lora_forge.train.descent import Grouping, Taken, same_but_size
 from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
 from lora_forge.train.examples import Examples
 from lora_forge.train.folders import CONFIG_FILE, clear_killed, name_held
+from lora_forge.train.full_memory import FullMemory, is_full
 from lora_forge.train.journal import Journal
+from lora_forge.train.ladder import RESOLUTION, rungs
 from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled
 from lora_forge.train.preview import prompts_of
+from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.small_convs import small_convs_as_products
 from lora_forge.train.state import PATTERN, RunState, load_newest
@@ -51,7 +56,11 @@ _ANOTHER_END = word(
     "from here on its learning rate ({schedule}) is that of the new length."
 )
 _OWN_SCHEDULE = word("The optimizer {optimizer} schedules itself: {schedule} is not used.")
+_LOWERED = word("The memory is full ({cause}). The run goes on from its last state with less: {what}")
 _OTHER_PRECISION = word("The checkpoint is lent in {used}: the run computes in that, not {asked}.")
+
+PrepareAgain = Callable[[TrainConfig], PreparedSet]
+"""The photos prepared for other settings; may raise :class:`StoppedError`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ def train(
     commands: CommandBox,
     resume: bool = False,
     cache_dir: Path | None = None,
+    prepare_again: PrepareAgain | None = None,
 ) -> RunResult:
     """Train a LoRA on ``model`` and write one numbered file an epoch into ``out_dir``.
 
@@ -80,6 +90,10 @@ def train(
     None means the ``cache`` folder beside the prepared images' folder. With ``resume`` a run goes on from its last
     state, to the very result it would have had without the interruption. Whatever happens, ``model`` is left as it
     was lent, and no global generator is read or moved.
+
+    Where the memory runs out the run goes on from its last state one rung further down the ladder (see
+    :mod:`lora_forge.train.ladder`), and says so; ``prepare_again`` prepares the photos for a lower resolution, and
+    without it that rung is not taken.
 
     Raises:
         ConfigError, LoraFileError: the name can't be used, or is taken.
@@ -97,9 +111,13 @@ def train(
     ):
         _check_free(config, run_dir, out_dir, resume)  # another program may have had it until just now
         clear_killed(run_dir, out_dir, config.name)
+        if not resume:
+            descent.forget(run_dir)
         run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
         try:
-            result = run.execute(cache_dir or prepared.images[0].path.parent.parent / "cache")
+            result = _down_the_ladder(run, cache_dir or prepared.images[0].path.parent.parent / "cache", prepare_again)
+            if result.outcome == "done":
+                read_back(result.files, out_dir, config.name, journal)
         except StoppedError:
             result = RunResult("stopped", (), run.step)
         except Exception as error:  # said in the journal, then raised again
@@ -136,6 +154,21 @@ def _as_configured(model: BorrowedModel, config: TrainConfig) -> BorrowedModel:
     return dataclasses.replace(model, info=info, alphas_cumprod=schedule)
 
 
+def _down_the_ladder(run: _Run, cache_dir: Path, prepare_again: PrepareAgain | None) -> RunResult:
+    """Try, and try with less, until the run ends or nothing is left to lower."""
+    while True:
+        try:
+            return run.execute(cache_dir)
+        except Exception as error:
+            if not is_full(error):
+                raise
+            full = FullMemory.of(error)
+        # Only here is the error gone, and with it every frame it came through and the tensors in them.
+        gc.collect()
+        empty_cache(run.model.device)
+        run.step_down(full, prepare_again)
+
+
 @dataclass
 class _Run:
     """One call of :func:`train`, in the order things happen."""
@@ -151,30 +184,63 @@ class _Run:
     step: int = 0
     total: int = 0
     files: tuple[Path, ...] = ()
+    is_kept: bool = False
 
     def execute(self, cache_dir: Path) -> RunResult:
         model = self.model
         with (
             training_lease(model, self.config.gradient_checkpointing),
             small_convs_as_products(model.unet, model.device),
-            _memory_said_plainly(),
             _disk_said_plainly(self.run_dir),
         ):
             prints = self._fingerprints()
             state = self._load_state(prints)
             self._warn_of_another_end(state)
             atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
+            self.is_kept = True
             images, examples = self._examples(cache_dir)
             with Network.attach(self.model, self.config) as network:
                 return self._train(network, images, examples, prints, state)
 
+    def step_down(self, full: FullMemory, prepare_again: PrepareAgain | None) -> None:
+        """Lower the next thing on the ladder, said and kept on the disk; the next attempt goes on from the last state.
+
+        Raises:
+            TrainingError: there is nothing left to lower.
+        """
+        path = self.run_dir / CONFIG_FILE
+        # The one on the disk has what was changed while the run went, once it is this call's.
+        before = load_config(path) if self.is_kept and path.is_file() else self.config
+        left = [rung for rung in rungs(before, full.stage) if prepare_again or rung.id != RESOLUTION]
+        if not left:
+            raise full.error()
+        rung = left[0]
+        self.emit(Warned(_LOWERED, {"cause": full.cause, "what": rung.sentence}))
+        config, images, buckets = before.replace(**rung.changes), {}, {}
+        if rung.id == RESOLUTION and prepare_again is not None:
+            was, uses_masks = self.prepared, config.masked_loss
+            self.prepared = same_but_size(was, prepare_again(config))
+            images = fingerprints.paired(was.images, self.prepared.images, uses_masks)
+            buckets = {
+                name: str(one.bucket) for name, one in zip(fingerprints.names(was.images), was.images, strict=True)
+            }
+        known = before.to_dict()
+        changed = {key: known[key] for key in rung.changes}
+        with _disk_said_plainly(self.run_dir):
+            descent.note(self.run_dir, Taken(rung.id, full.stage, self.step, changed, rung.changes, images, buckets))
+            atomic.write_json(path, config.to_dict())
+        self.config, self.resume = config, True
+
     def _fingerprints(self) -> dict[str, Any]:
         config = self.config
         return {
-            "config": fingerprints.config_fingerprint(config),
+            "config": fingerprints.config_fingerprint(config, self._grouping()),
             "images": fingerprints.prepared_fingerprint(self.prepared.images, config.masked_loss),
             "base": fingerprints.module_fingerprint(self.model.unet),
         }
+
+    def _grouping(self) -> Grouping:
+        return descent.grouping(self.config, descent.load_taken(self.run_dir) if self.resume else ())
 
     def _load_state(self, prints: dict[str, Any]) -> RunState | None:
         if not self.resume:
@@ -183,7 +249,7 @@ class _Run:
         if state is None:
             self.emit(Warned(_FROM_START))
             return None
-        fingerprints.check_same(state.fingerprints, prints)
+        fingerprints.check_same(state.fingerprints, prints, descent.load_taken(self.run_dir))
         self.step = state.step
         return state
 
@@ -205,13 +271,14 @@ class _Run:
         if is_ahead:
             images, latents = encode_set(self.model, images, config.flip, cache, self.emit, self.commands.asks_to_stop)
         else:
-            latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit)
+            latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit, config.encode_ahead != "off")
         is_fixed = not config.shuffle_tags and config.tag_dropout == 0
         text: TextSource
         if config.te_learning_rate > 0:
             text = LiveText(self.model, config.clip_skip)
         else:
-            text = CachedText(self.model, config.clip_skip, cache, is_fixed)
+            most_bytes = LITTLE_TEXT_BYTES if config.encode_ahead == "off" else None
+            text = CachedText(self.model, config.clip_skip, cache, is_fixed, most_bytes)
         examples = Examples(self.model, config, images, latents, text)
         if is_ahead and is_fixed:
             for index in range(len(images)):
@@ -232,7 +299,16 @@ class _Run:
         trained = _trained(network)
         optimizer = build_optimizer(trained, config)
         stepper = Stepper(self.model, network, trained, optimizer, examples, config)
-        plan = BatchPlan(images, config.repeats, config.batch_size, config.gradient_accumulation, config.seed)
+        grouped = self._grouping()
+        plan = BatchPlan(
+            images,
+            config.repeats,
+            grouped.batch_size,
+            grouped.accumulation,
+            config.seed,
+            grouped.is_split,
+            grouped.labels(fingerprints.names(images), [str(image.bucket) for image in images]),
+        )
         counters = Counters(0, deque(maxlen=plan.steps_per_epoch))
         if state is not None:
             _take_up(state, trained, optimizer, stepper, counters)
@@ -249,7 +325,7 @@ class _Run:
         try:
             outcome = loop.run()
         finally:
-            self.step, self.files = counters.step, tuple(keeper.files)
+            self.step, self.files = counters.step, tuple(dict.fromkeys([*self.files, *keeper.files]))
         values = {"step": self.step, "total": self.total, "files": len(self.files)}
         self.emit(StageDone("train", "{step} of {total} steps, {files} files", values))
         return RunResult(outcome, self.files, self.step)
@@ -319,27 +395,6 @@ def _take_up(
     stepper.scaler.scale, stepper.scaler.calm_steps = state.scaler
     counters.step, counters.skipped = state.step, state.skipped
     counters.window.extend(state.window)
-
-
-@contextlib.contextmanager
-def _memory_said_plainly() -> Iterator[None]:
-    """torch reports full memory as a RuntimeError of many kinds; the words are the same on every device."""
-    try:
-        yield
-    except MemoryError as cause:  # of numpy and Pillow, which read the photos
-        raise _memory_full(cause) from cause
-    except RuntimeError as cause:
-        if "out of memory" not in str(cause).lower() and "can't allocate memory" not in str(cause).lower():
-            raise
-        raise _memory_full(cause) from cause
-
-
-def _memory_full(cause: Exception) -> TrainingError:
-    return TrainingError(
-        "The memory is full ({cause}).",
-        "Turn on gradient_checkpointing, lower batch_size or resolution_px, or close other programs; then resume.",
-        cause=(str(cause).splitlines() or [type(cause).__name__])[0],
-    )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -77,3 +78,21 @@ def test_equal_pixels_get_their_own_draws() -> None:
 def test_nothing_to_train_on() -> None:
     with pytest.raises(TrainingError, match="no image"):
         BatchPlan([], 1, 1, 1, 0)
+
+
+@settings(deadline=None)
+@given(images, images, st.integers(1, 4), st.integers(1, 3))
+def test_a_plan_that_lost_its_memory_halfway_keeps_its_steps(items, others, batch, accumulation) -> None:  # type: ignore[no-untyped-def]
+    """Split into single pictures, or with shapes other than those it was planned by: the same pictures in each step."""
+    now = [dataclasses.replace(item, bucket=other.bucket) for item, other in zip(items, others * 12, strict=False)]
+    labels = [str(item.bucket) for item in items]
+    before = BatchPlan(items, 2, batch, accumulation, 0)
+    split = BatchPlan(now, 2, batch, accumulation, 0, is_split=True, planned=labels)
+    parted = BatchPlan(now, 2, batch, accumulation, 0, planned=labels)
+    for plan in (split, parted):
+        assert plan.steps_per_epoch == before.steps_per_epoch
+        assert [sorted(v.image for b in step for v in b.visits) for step in plan.epoch(2)] == [
+            sorted(v.image for b in step for v in b.visits) for step in before.epoch(2)
+        ]
+        assert all(len({now[v.image].bucket for v in b.visits}) == 1 for step in plan.epoch(2) for b in step)
+    assert all(len(b.visits) == 1 for step in split.epoch(2) for b in step)
