@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lora_forge.i18n import say, word
+from lora_forge.presets.fields import label_of
 from lora_forge.work.packing import text_of_packed
 from lora_forge.work.queue_file import Entry
 from lora_forge.work.requests import with_values
@@ -35,13 +36,18 @@ def _sentence(entry: Entry, language: str) -> str:
         return say(_GOES_ON, language)
     if not settings:
         return say(_AS_PROPOSED, language)
-    shown = ", ".join(f"{key} = {_short(value)}" for key, value in list(settings.items())[:_MOST])
+    shown = ", ".join(
+        f"{label_of(key, language)} {_short(value, language)}" for key, value in [*settings.items()][:_MOST]
+    )
     more = len(settings) - _MOST
     if more > 0:
         return say(_CHANGED_MORE, language, changed=shown, count=more)
     return say(_CHANGED, language, changed=shown)
 
 
-def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+def _short(value: Any, language: str) -> str:
+    if isinstance(value, bool):
+        return say("On" if value else "Off", language)
+    parts = value if isinstance(value, list) else [value]
+    text = ", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
     return text if len(text) <= 40 else text[:39] + "…"
