@@ -22,6 +22,7 @@ from lora_forge.events import Command, CommandBox, Event, StepDone
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.model.read import read_facts
 from lora_forge.train.run import train
+from lora_forge.work.again import preparing_again
 from lora_forge.work.settings import count_photos, project_settings
 
 
@@ -34,7 +35,10 @@ def run(args: Namespace, console: Console) -> int:
     host = host_of(args.base, config)
     commands = CommandBox()
     with _stop_on_interrupt(commands, console) as watch, host.borrow() as model:
-        result = train(model, prepared, config, run_dir, args.out, watch, commands, resume=args.resume)
+        again = preparing_again(args.project, watch, commands)
+        result = train(
+            model, prepared, config, run_dir, args.out, watch, commands, resume=args.resume, prepare_again=again
+        )
     if result.outcome == "stopped":
         console.say(f"to go on: {_resume_command()}")
         return 130

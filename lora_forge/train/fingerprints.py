@@ -112,10 +112,11 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], taken: Sequence[
     """
     found: list[list[Said]] = [_differences(one, now) for one in translations(then, taken)]
     if all(found):
+        fewest: list[Said] = min(reversed(found), key=len)
         raise TrainingError(
             "The run can't be resumed, because it would not be the same run: {differences}.",
             "Put that back as it was, or start a new run.",
-            differences=Several(tuple(min(reversed(found), key=lambda one: len(one))), "; "),
+            differences=Several(tuple(fewest), "; "),
         )
 
 

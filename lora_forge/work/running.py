@@ -18,9 +18,11 @@ from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, Stag
 from lora_forge.i18n import Said, Several, some_of, word
 from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces
 from lora_forge.train.claim import claimed
+from lora_forge.work.again import preparing_again
 from lora_forge.work.planning import RunRequest, out_dir, plan, settled
 from lora_forge.work.requests import asked
 from lora_forge.work.run_file import attempt
+from lora_forge.work.speeds import Lent, SpeedWatch
 
 if TYPE_CHECKING:
     from lora_forge.train.run import RunResult
@@ -142,9 +144,12 @@ def _borrow_and_train(
             return RunResult("stopped", (), 0)
         emit(StageDone("wait"))
         _check_same(planned, model.info)
-        watch = _Watch(desk, config.name, emit)
-        folder = out_dir(desk, request)
-        return train(model, prepared, config, request.run_dir, folder, watch, commands, resume=request.resume)
+        watch = SpeedWatch(_Watch(desk, config.name, emit), desk.data_root(), request.run_dir, Lent.of(model))
+        again = preparing_again(request.project, watch, commands)
+        return train(
+            model, prepared, config, request.run_dir, out_dir(desk, request), watch, commands,
+            resume=request.resume, prepare_again=again,
+        )  # fmt: skip
 
 
 def _check_same(planned: BaseInfo, lent: BaseInfo) -> None:

@@ -7,9 +7,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import statistics
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,10 @@ from typing import Any
 
 from lora_forge import atomic
 from lora_forge.config import Family, TrainConfig
+from lora_forge.config import load as load_config
+from lora_forge.errors import ConfigError
+from lora_forge.events import Emit, Event, RunEnded, RunStarted, StepDone
+from lora_forge.ports import BorrowedModel
 
 FILE_NAME = "speeds.json"
 MOST_KEPT = 200
@@ -24,6 +32,7 @@ STANDARD_WEIGHTS = {Family.SD1: 0.86e9, Family.SD2: 0.87e9, Family.SDXL: 2.57e9}
 """Numbers in the UNet of a full-size checkpoint."""
 _CHECKPOINTING_FACTOR = 1.33
 _SAME_SIZE = 1.25
+_LEAST_STEPS, _STEPS_JUDGED = 3, 50
 _WRITING = threading.Lock()
 
 
@@ -75,6 +84,28 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Lent:
+    """What is known of a lent checkpoint and where it is. ``weights``: numbers in its UNet."""
+
+    family: Family
+    base: str
+    device: str
+    weights: int
+
+    @classmethod
+    def of(cls, model: BorrowedModel) -> Lent:
+        """That of ``model``. Imports torch."""
+        from lora_forge.model.devices import short_name
+
+        weights = sum(parameter.numel() for parameter in model.unet.parameters())
+        return cls(model.info.family, model.info.name, short_name(model.device), weights)
+
+    def shape(self, config: TrainConfig) -> Shape:
+        """The shape of a run with ``config`` on it."""
+        return Shape.of(config, self.family, self.base, self.device)
+
+
+@dataclass(frozen=True)
 class Guess:
     """What a shape is likely to take. ``source``: ``measured`` for that very shape, ``similar`` judged by others."""
 
@@ -122,6 +153,38 @@ def guess(speeds: Iterable[Speed], shape: Shape, preview_steps: int) -> Guess | 
         return None
     nearest = min(reversed(alike), key=lambda one: abs(_work(one.shape) / _work(shape) - 1))
     return _scaled(nearest, shape, preview_steps, "similar")
+
+
+class SpeedWatch:
+    """An ``Emit`` that notes how fast the steps of a run go, at the end of each attempt."""
+
+    def __init__(self, emit: Emit, data_root: Path, run_dir: Path, lent: Lent) -> None:
+        self._emit, self._data_root, self._run_dir, self._lent = emit, data_root, run_dir, lent
+        self._config: TrainConfig | None = None
+        self._rates: deque[float] = deque(maxlen=_STEPS_JUDGED)
+        self._peak = 0
+
+    def __call__(self, event: Event) -> None:
+        """Hand ``event`` on."""
+        self._emit(event)
+        if isinstance(event, StepDone) and event.images_per_s > 0:
+            self._rates.append(event.images_per_s)
+            self._peak = max(self._peak, event.memory_bytes or 0)
+        elif isinstance(event, (RunStarted, RunEnded)):
+            with contextlib.suppress(OSError, ConfigError):  # a run is not to die of its speed
+                self._note()
+                self._config = load_config(self._run_dir / "config.json")
+            self._rates.clear()
+            self._peak = 0
+
+    def _note(self) -> None:
+        config = self._config
+        if config is None or len(self._rates) < _LEAST_STEPS:
+            return
+        batch_s = config.batch_size / statistics.median(self._rates)
+        shape = self._lent.shape(config)
+        peak = self._peak or None
+        note_speed(self._data_root, Speed(shape, self._lent.weights, batch_s, peak_bytes=peak, made_at=time.time()))
 
 
 def _joined(before: Speed, now: Speed) -> Speed:
