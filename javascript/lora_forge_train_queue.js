@@ -169,7 +169,7 @@
         const list = values.value.split(/[,\s，、]+/).filter(Boolean).map((one) => (Number.isFinite(Number(one)) ? Number(one) : one));
         const answer = await post("queue/sweep", { request: train.body({ queue: true }), key: key.value, values: list });
         dialog.close();
-        tell(say("sweep_added", { count: (answer.ids || list).length }), "good");
+        tell(say("sweep_added", { count: answer.made.length }), "good");
         await refresh();
       })
     );

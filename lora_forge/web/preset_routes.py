@@ -30,7 +30,8 @@ class _PresetRoutes:
 
         def work() -> dict[str, Any]:
             project = self._served.project(query.get("project", ""))
-            return form(self._served.desk, project, query.get("kind", ""), language_of(request))
+            waiting = [entry.request.name for entry in self._served.queue.entries()]
+            return form(self._served.desk, project, query.get("kind", ""), language_of(request), waiting)
 
         return answer(await in_pool(work))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lora_forge.dataset.project import Project
@@ -16,10 +17,10 @@ from lora_forge.work.proposing import propose_name, suggest_trigger, visits_of
 from lora_forge.work.settings import proposed_config
 
 
-def form(desk: Desk, project: Project, kind: str = "", language: str = "en") -> dict[str, Any]:
+def form(desk: Desk, project: Project, kind: str = "", language: str = "en", taken: Iterable[str] = ()) -> dict[str, Any]:
     """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
 
-    ``kind`` left out: that of the draft, or of the traits' answers, or a person.
+    ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that wait.
 
     Raises:
         CheckpointError: nothing that can be trained on is loaded.
@@ -29,7 +30,7 @@ def form(desk: Desk, project: Project, kind: str = "", language: str = "en") -> 
     family = desk.info().family
     draft = load_draft(project)
     kind = kind or (draft.kind if draft else "") or _kind_of_traits(project)
-    name = propose_name(project, desk.lora_dir())
+    name = propose_name(project, desk.lora_dir(), taken)
     defaults = proposed_config(project, name, kind, family, {})
     return {
         "project": project.root.name,

@@ -43,7 +43,7 @@ def visits_of(project: Project) -> Visits:
 def propose_name(project: Project, lora_dir: Path, also_taken: Iterable[str] = ()) -> str:
     """A name that no file in the host's Lora folder, no run of the project and none of ``also_taken`` has."""
     files = (re.sub(r"-(\d{6}|step\d{8})$", "", path.stem) for path in listed_files(lora_dir))
-    runs = (state.parent.parent.name for state in project.runs_dir.glob("*/state/step-*"))
+    runs = (folder.name for folder in project.runs_dir.glob("*") if folder.is_dir())
     return free_name(suggest_name(project.root.name) or "lora", [*files, *runs, *also_taken])
 
 
