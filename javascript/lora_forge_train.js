@@ -122,7 +122,6 @@
       form.values = draft && draft.kind === asked.kind ? { ...draft.values } : {};
       form.name = (draft && draft.name) || told.name;
       form.trigger = (draft && draft.trigger_word) || told.trigger_word;
-      if (told.names_taken && told.names_taken.includes(form.name)) form.name = told.name;
     } else if (before.kind !== told.kind) {
       form.values = {}; // choosing a type sets every default
     } else {

@@ -17,7 +17,9 @@ from lora_forge.work.proposing import propose_name, suggest_trigger, visits_of
 from lora_forge.work.settings import proposed_config
 
 
-def form(desk: Desk, project: Project, kind: str = "", language: str = "en", taken: Iterable[str] = ()) -> dict[str, Any]:
+def form(
+    desk: Desk, project: Project, kind: str = "", language: str = "en", taken: Iterable[str] = ()
+) -> dict[str, Any]:
     """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
 
     ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that wait.

@@ -18,6 +18,7 @@ from lora_forge.errors import DatasetError
 from lora_forge.events import Emit
 from lora_forge.ports import Desk
 from lora_forge.work.projects import project_dir
+from lora_forge.work.proposing import suggest_trigger
 
 UPLOADS = ".uploads"  # in the data root; hidden, so that it is no project and hosts' file routes refuse it too
 _ONE_AT_A_TIME = threading.Lock()
@@ -38,7 +39,7 @@ def gather(
     ``sources``: photos, captions, zips and folders. Each must lie in one of ``upload_dirs``, unless ``allows_paths``
     says that whoever asks may name any place on this machine. Uploaded files are taken together, wherever each lies,
     so that a caption finds its photo; it finds the caption beside a photo elsewhere too. An empty ``trigger_word``
-    leaves the project's as it is. Imports wait for each other.
+    leaves the project's as it is; one that has none gets its name's. Imports wait for each other.
 
     Raises:
         DatasetError: the project's name is no plain folder name, a source is missing or may not be read, or the disk
@@ -50,6 +51,7 @@ def gather(
     single = [source for source in checked if not _is_many(source) and _is_in(source, places)]
     with _ONE_AT_A_TIME:
         project = Project.open(root, trigger_word)
+        trigger_word = trigger_word or project.trigger_word or suggest_trigger(project_name)
         if trigger_word and trigger_word != project.trigger_word:
             project.set_trigger_word(trigger_word)
         reports = [import_source(source, project, emit) for source in checked if source not in single]

@@ -68,6 +68,11 @@ def test_an_empty_trigger_word_leaves_the_old_one_and_another_replaces_it(desk: 
         assert Project.load(desk.data_root() / "new").trigger_word == expected
 
 
+def test_a_project_without_a_trigger_word_gets_its_names(desk: TinyDesk, inbox: Path) -> None:
+    gather(desk, "Anna_v2", [paint(inbox / "x.png", 1)], "", Recorder(), upload_dirs=[inbox])
+    assert Project.load(desk.data_root() / "Anna_v2").trigger_word == "anna"
+
+
 def test_places_on_the_server_are_closed_unless_paths_are_allowed(desk: TinyDesk, inbox: Path) -> None:
     photo = paint(desk.root / "private" / "x.png", 1)
     (photo.with_suffix(".txt")).write_text("ohwx, rain", encoding="utf-8")
