@@ -38,6 +38,7 @@ from lora_forge.dataset.stages import Stage
 from lora_forge.errors import DatasetError
 from lora_forge.events import Emit, Warned
 from lora_forge.i18n import some_of, word
+from lora_forge.i18n.reasons import reason
 
 __all__ = [
     "PrepareSettings",
@@ -92,7 +93,7 @@ def prepare(project: Project, settings: PrepareSettings, emit: Emit) -> Prepared
             "The prepared photos can't be written to {folder}: {cause}.",
             "Free some space, or check that the folder may be written.",
             folder=project.prepared_dir,
-            cause=cause,
+            cause=reason(cause),
         ) from cause
     _warn(emit, project, photos, manifest)
     _finish(stage, manifest, redone)
