@@ -10,10 +10,12 @@ CHART_WORDS = {
     "chart_window_mse_hint": word(
         "The plain error of the last epoch's steps: what 0.07-0.09 refers to. Click: show or hide."
     ),
-    "chart_loss": word("Objective"),
-    "chart_loss_hint": word(
-        "What each step makes smaller, with its weights; it jumps from step to step. Click: show or hide."
+    "chart_objective": word("Objective"),
+    "chart_objective_hint": word(
+        "What the steps make smaller, with its weights, as a mean of the last epoch. Click: show or hide."
     ),
+    "chart_loss": word("Each step"),
+    "chart_loss_hint": word("The objective of each single step: it jumps, and that is normal. Click: show or hide."),
     "chart_validation": word("Validation"),
     "chart_validation_hint": word(
         "Always the same photos, noise and timesteps: rising means overfitting. Click: show or hide."
@@ -39,7 +41,7 @@ PREVIEW_WORDS = {
     "strip_newest": word("newest"),
     "strip_choose": word("Choose for a comparison"),
     "strip_compare": word("Compare"),
-    "strip_compare_two": word("Compare {left} and {right}"),
+    "strip_compare_two": word("Compare: {left} | {right}"),
     "strip_with": word("Compare with"),
     "strip_alone": word("nothing"),
     "strip_newer": word("Newer"),

@@ -23,10 +23,12 @@ import numpy.typing as npt
 from lora_forge.train.journal import FILE_NAME
 from lora_forge.work.preview_list import PreviewList
 
-LINES = ("loss", "window_mse", "learning_rate")
-MOST_POINTS = 5000
+TOLD = ("loss", "window_mse", "learning_rate")
+LINES = (*TOLD, "objective")
+LEAST_POINTS, MOST_POINTS = 16, 5000
 _CHUNK_BYTES = 1 << 20
 _KEPT_RUNS = 16
+_WINDOW = 100  # steps, where a journal does not say how many an epoch has
 _HEAD_BYTES = 4096
 
 Floats = npt.NDArray[np.float64]
@@ -50,6 +52,8 @@ class RunSeries:
     ) -> dict[str, Any]:
         """The lines of the chart as plain JSON values, at most ``points`` steps of them.
 
+        ``objective`` is the mean of ``loss`` over the last epoch's worth of steps, as ``window_mse`` is of the error.
+
         ``since``: only steps behind it, unless the journal was begun anew or wound back since ``revision`` was told;
         then ``is_new`` is true and everything comes. ``span``: only these steps, first and last, and one beyond on
         each side. Values that are not finite are None. ``total`` is what the run was planned for, ``first`` and
@@ -62,7 +66,8 @@ class RunSeries:
             is_new = span is None and (since <= 0 or since > last or revision not in ("", now))
             low, high = self._range(0 if is_new else since, span)
             numbers = np.array(steps[low:high], dtype=np.int64)
-            columns = [np.array(self._columns[name][low:high]) for name in LINES]
+            columns = [np.array(self._columns[name][low:high]) for name in TOLD]
+            columns.append(running_mean(np.array(self._columns["loss"]), self._steps_per_epoch or _WINDOW)[low:high])
             from_step = since if span is None and not is_new else 0
             told: dict[str, Any] = {
                 "revision": now,
@@ -78,7 +83,7 @@ class RunSeries:
         if from_step:  # what belongs to the last step may be told after it
             told["validation"] = [pair for pair in told["validation"] if pair[0] >= from_step]
             told["epochs"] = [pair for pair in told["epochs"] if pair[0] >= from_step]
-        places = thinned(columns, min(max(points, 8), MOST_POINTS))
+        places = thinned(columns, min(max(points, LEAST_POINTS), MOST_POINTS))
         told["steps"] = [int(number) for number in numbers[places]]
         for name, column in zip(LINES, columns, strict=True):
             told[name] = [rounded(value) for value in column[places].tolist()]
@@ -97,7 +102,7 @@ class RunSeries:
         self._total: int | None = None
         self._steps_per_epoch: int | None = None
         self._steps: array[int] = array("q")
-        self._columns: dict[str, array[float]] = {name: array("d") for name in LINES}
+        self._columns: dict[str, array[float]] = {name: array("d") for name in TOLD}
         self._validation: dict[int, float] = {}
         self._epochs: dict[int, int] = {}
         self._previews = PreviewList()
@@ -154,7 +159,7 @@ class RunSeries:
         if self._steps and step <= self._steps[-1]:
             self._wind_back(step)
         self._steps.append(step)
-        for name in LINES:
+        for name in TOLD:
             self._columns[name].append(_number(entry, name))
         self._total = _whole(entry, "total_steps") or self._total
 
@@ -213,7 +218,7 @@ def series_of(run_dir: Path) -> RunSeries:
 
 
 def thinned(columns: Sequence[Floats], points: int) -> Places:
-    """Places of at most ``points`` (8 or more) values that show every line of ``columns`` with its peaks, ascending.
+    """Places of at most ``points`` (16 or more) values that show every line of ``columns`` with its peaks, ascending.
 
     The lines are (steps,) long. The first jumps from step to step: half of the points are its lowest and highest value
     of each stretch. The others are smooth and share the rest. What is not finite is no peak.
@@ -240,6 +245,19 @@ def extremes(values: Floats, stretches: int) -> Places:
     starts = np.arange(len(parts)) * width
     places: Places = np.minimum(np.concatenate([starts + lowest, starts + highest]), len(values) - 1)
     return places
+
+
+def running_mean(values: Floats, window: int) -> Floats:
+    """The mean of each value and the ``window`` - 1 before it (at the start of those there are), without what is not
+    finite; NaN where nothing is."""
+    is_finite = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(is_finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(is_finite)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - max(1, window))
+    seen = counts[ends] - counts[starts]
+    means: Floats = np.where(seen > 0, (sums[ends] - sums[starts]) / np.maximum(seen, 1), np.nan)
+    return means
 
 
 def rounded(value: float) -> float | None:

@@ -15,7 +15,7 @@ from lora_forge.events import EpochEnded, PreviewMade, RunStarted, StepDone, Val
 from lora_forge.i18n import Said
 from lora_forge.train.journal import FILE_NAME, Journal
 from lora_forge.work.preview_list import column_of
-from lora_forge.work.series import LINES, RunSeries, extremes, series_of, thinned
+from lora_forge.work.series import LINES, RunSeries, extremes, running_mean, series_of, thinned
 
 TOTAL = 900
 
@@ -49,6 +49,7 @@ def test_the_lines_are_those_of_the_journal(tmp_path: Path) -> None:
         "steps": [1, 2, 3, 4, 5, 6, 7],
         "loss": [0.5, 0.25, 0.166667, 0.125, 0.1, 0.0833333, 0.0714286],
         "window_mse": [0.4, 0.2, 0.133333, 0.1, 0.08, 0.0666667, 0.0571429],
+        "objective": [0.5, 0.375, 0.305556, 0.260417, 0.228333, 0.204167, 0.185204],
         "learning_rate": [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.0006, 0.0007],
         "validation": [[0, 0.21], [5, 0.19]],
         "epochs": [[5, 1]],
@@ -58,7 +59,7 @@ def test_the_lines_are_those_of_the_journal(tmp_path: Path) -> None:
 def test_a_run_without_a_journal_has_no_lines(tmp_path: Path) -> None:
     told = RunSeries(tmp_path / "not there").series()
     assert [told[name] for name in ("first", "last", "total")] == [None] * 3
-    assert [told[name] for name in ("steps", *LINES, "validation", "epochs")] == [[]] * 6
+    assert [told[name] for name in ("steps", *LINES, "validation", "epochs")] == [[]] * 7
 
 
 def test_only_what_was_added_is_read_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +144,8 @@ def test_nan_is_null_and_no_peak(tmp_path: Path) -> None:
     assert set(told["window_mse"]) == {None}
 
 
-@pytest.mark.parametrize("points", [8, 50, 1200])
-@pytest.mark.parametrize("count", [9, 1201, 50_000])
+@pytest.mark.parametrize("points", [16, 50, 1200])
+@pytest.mark.parametrize("count", [17, 1201, 50_000])
 def test_peaks_planted_in_every_line_are_kept(points: int, count: int) -> None:
     draw = np.random.default_rng(count)
     columns = [draw.normal(0.1, 0.01, count) for _ in LINES]
@@ -158,6 +159,17 @@ def test_peaks_planted_in_every_line_are_kept(points: int, count: int) -> None:
     assert set(planted) <= set(places.tolist())
     assert (places[0], places[-1]) == (0, count - 1)
     assert (np.diff(places) > 0).all()
+
+
+def test_the_objective_is_smoothed_over_an_epoch() -> None:
+    values = np.array([1.0, 3.0, np.nan, 5.0, np.inf, np.nan, np.nan])
+    np.testing.assert_array_equal(running_mean(values, 3), [1, 2, 2, 4, 5, 5, np.nan])
+    assert running_mean(np.array([]), 3).shape == (0,)
+
+
+def test_the_mean_goes_on_over_what_was_asked_before(tmp_path: Path) -> None:
+    write(tmp_path, started(1), *(step(number, number / 100) for number in range(1, 13)))
+    assert RunSeries(tmp_path).series(since=11)["objective"] == [0.075], "the steps 3 to 12"
 
 
 def test_every_stretch_keeps_its_own_lowest_and_highest() -> None:
