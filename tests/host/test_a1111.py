@@ -17,6 +17,7 @@ from lora_forge.errors import CheckpointError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.lora_file.writer import save_lora
 from lora_forge.model.schedule import alphas_cumprod
+from lora_forge.ports import DrawingWay
 from tests.host import contract
 from tests.host.conftest import random_lora
 from tests.host.standin.a1111 import A1111StandIn
@@ -90,6 +91,14 @@ def test_an_accident_leaves_no_trace(accident: str, stage: str, world: ToyWorld)
 @pytest.mark.parametrize("stage", contract.STAGES)
 def test_a_killed_thread_leaves_no_trace(stage: str, world: ToyWorld) -> None:
     contract.a_killed_thread_leaves_no_trace(world, stage)
+
+
+def test_previews_follow_the_hosts_settings(world: ToyWorld) -> None:
+    with world.host.borrow() as model:
+        assert model.drawing == DrawingWay()
+    world.program.options.randn_source, world.program.options.enable_quantization = "NV", True
+    with world.host.borrow() as model:
+        assert model.drawing == DrawingWay(noise_source="NV", whole_timesteps=True)
 
 
 def test_what_the_host_knows_is_shown(world: ToyWorld) -> None:
