@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lora_forge.jobs import JobError
-from lora_forge.web.answers import answer, field, language_of, read_json
+from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json
 from lora_forge.web.run_requests import changed_request, request_from, sweep_of
 from lora_forge.web.serving import Routes, Served, in_pool
 from lora_forge.work.planning import RunRequest
@@ -180,6 +180,8 @@ class _RunRoutes:
 
     def _resumed(self, project: str, name: str) -> RunRequest:
         run = find_run(self._served.project(project), name)
+        if run.state == "done":
+            raise RefusedError(400, "The run {name} is done: there is nothing to go on with.", name=name)
         wanted = request_of(self._desk.data_root(), project, name, run.asked)
         return replace(wanted, settings={}, resume=True) if run.has_config else replace(wanted, resume=False)
 

@@ -138,7 +138,12 @@ class RunQueue:
 
     def remove(self, number: str) -> None:
         """Take an entry out."""
-        self._rewrite(lambda entries: [one for one in entries if one is not _found(entries, number)])
+
+        def left(entries: list[Entry]) -> list[Entry]:
+            entry = _found(entries, number)
+            return [one for one in entries if one is not entry]
+
+        self._rewrite(left)
 
     def hold(self) -> None:
         """Begin nothing more; what runs goes on."""
