@@ -308,3 +308,20 @@ def test_progress_moves_the_bar_without_a_word() -> None:
     assert texts(board) == ["girl: started.", "Preparing 3 photos."]
     held.may_go.set()
     board.join(LONG_S)
+
+
+def test_a_page_finds_the_run_by_what_the_job_is_about() -> None:
+    board = JobBoard()
+    assert board.snapshot()["about"] == {}
+    held = Held(step(1, memory_bytes=5_000_000_000))
+    about = {"project": "anna", "name": "girl"}
+    number = board.start("girl", held, about)
+    about["name"] = "changed"
+    assert held.is_there.wait(LONG_S)
+    snapshot = board.snapshot()
+    assert (snapshot["about"], snapshot["job"]) == ({"project": "anna", "name": "girl"}, number)
+    assert snapshot["memory_bytes"] == 5_000_000_000
+    held.may_go.set()
+    board.join(LONG_S)
+    assert finish(board, lambda emit, commands: "done")["about"] == {}
+    assert board.snapshot()["memory_bytes"] is None
