@@ -23,6 +23,14 @@ pytestmark = MARKS
 NAME = "pagetest"
 CELL_PX = 64
 PATIENCE_MS = 900_000  # one CPU core draws a cell in tens of seconds
+SETTINGS = {
+    "bucket_min_px": "64",
+    "bucket_max_px": "128",
+    "rank": "4",
+    "learning_rate": "0.01",
+    "preview_every_steps": "6",
+    "preview_steps": "2",
+}
 
 
 def field(name: str) -> str:
@@ -60,19 +68,22 @@ def train(page: Any, files: list[str]) -> None:
     page.fill("#lora_forge_project input", NAME)
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('#lora_forge_name').querySelector('input, textarea').value")
     page.set_input_files(FILES, files)
     page.wait_for_selector("#lora_forge_photos .lf-good", timeout=60_000)
     page.wait_for_selector("#lora_forge_stock .lf-good")
-    page.wait_for_timeout(1500)  # the proposal for so many photos follows
     go(page, "train")
+    page.wait_for_function(f"document.querySelector('#lora_forge_name input').value === '{NAME}'")
     for name, value in (("repeats", "1"), ("epochs", "2"), ("resolution", str(CELL_PX))):
         page.fill(f"#lora_forge_{name} input", value)
-    page.click("#lora_forge_more >> text=/More settings|更多设置/")
-    page.fill("#lora_forge_settings textarea", "bucket_min_px=64\nbucket_max_px=128\nrank=4\nlearning_rate=0.01")
+    page.click("#lora_forge_more > summary")
+    for key, value in SETTINGS.items():
+        page.fill("#lora_forge_more input[type=search]", key)
+        page.fill(f"#lora_forge_more [data-key={key}] .lf-control input", value)
     page.wait_for_selector("#lora_forge_steps :text('3 steps an epoch, 6 in all')")
     page.click("#lora_forge_start")
     page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=PATIENCE_MS)
+    # what was drawn on the way: the trigger word alone, beside the checkpoint without the LoRA
+    page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 2", timeout=60_000)
 
 
 def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
