@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lora_forge.i18n import say, word
 from lora_forge.ui import markup
+from lora_forge.ui.chart_words import CHART_WORDS, PREVIEW_WORDS
 
 RUN_STATES = {
     "queued": word("In the queue"),
@@ -18,6 +19,8 @@ RUN_STATES = {
 }
 
 WORDS = {
+    **CHART_WORDS,
+    **PREVIEW_WORDS,
     **RUN_STATES,
     "idle": word("Nothing is running."),
     "step": word("step"),
