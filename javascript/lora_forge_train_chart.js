@@ -1,19 +1,15 @@
 "use strict";
-// The loss chart of a run: its data (fetched once, then followed), what the pointer and the keys do, and its legend.
-// What is drawn is in lora_forge_train_plot.js.
+// The loss chart of a run: its legend, and what the pointer and the keys do. Its data are in lora_forge_train_series.js,
+// what is drawn in lora_forge_train_plot.js.
 
 (() => {
   const forge = window.loraForge;
   if (!forge || !forge.kit || (forge.train && forge.train.chart)) return; // the host's Reload UI loads this file again
   forge.train = forge.train || {};
   const kit = forge.kit;
-  const { button, get, part } = kit;
+  const { button, part } = kit;
 
   const KEPT_LINES = "lora_forge_chart_lines";
-  const COLUMNS = ["loss", "window_mse", "learning_rate"];
-  const LEAST_STEPS = 4; // what a zoom shows
-  const NOTHING = { revision: "", steps: [], loss: [], window_mse: [], learning_rate: [], validation: [], epochs: [], first: null, last: null, total: null, steps_per_epoch: null };
-
   // The page's colours change with a class of its body or with the system.
   const redraws = new WeakMap();
   const redraw = () => {
@@ -31,15 +27,9 @@
   function chart(place) {
     const plot = forge.train.plot;
     const say = (key, values) => kit.say(place, key, values);
-    let run = null;
-    let data = NOTHING; // the whole run
-    let detail = null; // the steps that are zoomed into, once they have come
-    let view = null; // [first, last] step in sight; null is the whole run
     let cursor = null; // the step whose values are shown
     let drag = null; // px where a drag began, and where it is
     let frame = null;
-    let busy = null;
-    let again = false;
     let waiting = 0;
     const shown = keptLines(plot.LINES);
 
@@ -79,93 +69,20 @@
       later();
     }
 
-    // ---------------------------------------------------------------- data
+    const pointsWanted = () => Math.max(400, Math.min(2400, 2 * Math.round(stage.clientWidth)));
+    const lines = forge.train.series(pointsWanted, later, told);
+    const { bounds, drawn, inSight, look } = lines;
+
+    function told(problem) {
+      if (!problem) return void (line.hidden || kit.tell(line, ""));
+      if (problem.status !== 0) kit.tell(line, problem.message || String(problem), "error"); // the live panel says it when the program is away
+      if (!(problem instanceof kit.Refused)) console.error(problem);
+    }
 
     function show(target) {
-      if (run && target && run.project === target.project && run.name === target.name) return update();
-      [run, data, detail, view, cursor, drag] = [target, NOTHING, null, null, null, null];
-      later();
-      return update();
+      [cursor, drag] = [null, null];
+      return lines.show(target);
     }
-
-    // Another one while one is on its way is asked for when that has come.
-    function update() {
-      if (busy) {
-        again = true;
-        return busy;
-      }
-      busy = fetchNew().finally(() => {
-        busy = null;
-        if (!again) return;
-        again = false;
-        update();
-      });
-      return busy;
-    }
-
-    async function fetchNew() {
-      const asked = run;
-      if (!asked) return;
-      const points = pointsWanted();
-      const isLong = data.steps.length > 2.5 * points; // grown by small pieces: thin it again
-      const query = { ...asked, points, since: isLong ? 0 : data.last || 0, revision: isLong ? "" : data.revision };
-      await told(async () => {
-        const answer = await get("runs/series", query);
-        if (asked !== run) return;
-        const isWound = answer.is_new && !isLong && data.revision && answer.revision !== data.revision;
-        if (isWound) detail = null;
-        data = answer.is_new ? answer : joined(data, answer);
-        later();
-        if (isWound && view) await fetchDetail();
-      });
-    }
-
-    async function fetchDetail() {
-      const [asked, wanted] = [run, view];
-      if (!asked || !wanted) return;
-      await told(async () => {
-        const span = { from: Math.floor(wanted[0]), to: Math.ceil(wanted[1]) };
-        const answer = await get("runs/series", { ...asked, points: pointsWanted(), ...span });
-        if (asked !== run || wanted !== view) return;
-        detail = answer;
-        later();
-      });
-    }
-
-    async function told(act) {
-      try {
-        await act();
-        if (!line.hidden) kit.tell(line, "");
-      } catch (problem) {
-        if (problem.status !== 0) kit.tell(line, problem.message || String(problem), "error"); // the live panel says it when the program is away
-        if (!(problem instanceof kit.Refused)) console.error(problem);
-      }
-    }
-
-    const pointsWanted = () => Math.max(400, Math.min(2400, 2 * Math.round(stage.clientWidth)));
-
-    // ---------------------------------------------------------------- what is in sight
-
-    const bounds = () => [data.first || 0, Math.max(data.last || 0, (data.first || 0) + 1)];
-    const inSight = () => view || bounds();
-    const drawn = () => (detail && view ? { ...detail, validation: data.validation, epochs: data.epochs } : data);
-
-    // null is the whole run; anything else is put inside of it.
-    function look(wanted) {
-      const [first, last] = bounds();
-      let next = null;
-      if (wanted) {
-        const length = Math.min(last - first, Math.max(LEAST_STEPS, wanted[1] - wanted[0]));
-        const from = Math.max(first, Math.min(wanted[0], last - length));
-        if (length < last - first) next = [from, from + length];
-      }
-      if (!view !== !next || (next && Math.round(next[1] - next[0]) !== Math.round(view[1] - view[0]))) detail = null;
-      view = next;
-      later();
-      if (view) fineLater();
-    }
-
-    const fineLater = kit.debounce(120, fetchDetail);
 
     // ---------------------------------------------------------------- drawing
 
@@ -177,13 +94,18 @@
       waiting = 0;
       const size = { width: stage.clientWidth, height: stage.clientHeight };
       if (!size.width || !size.height) return; // the step is not in sight
-      whole.hidden = !view;
+      whole.hidden = !lines.isZoomed();
+      const data = lines.whole();
       const hasSteps = data.steps.length > 0;
       empty.hidden = hasSteps;
       element.classList.toggle("lf-chart-blank", !hasSteps);
-      sayNow();
+      sayNow(data);
       const pen = fit(canvas, size);
-      if (!hasSteps) return void (fit(over, size), (tip.hidden = true));
+      if (!hasSteps) {
+        fit(over, size);
+        [frame, tip.hidden] = [null, true];
+        return;
+      }
       frame = plot.layout(drawn(), shown, inSight(), size);
       plot.paint(pen, drawn(), shown, frame, colours(), { band: say("chart_band") });
       drawOver();
@@ -216,14 +138,14 @@
     }
 
     // The newest values stand in the legend, and in words for those who don't see the lines.
-    function sayNow() {
+    function sayNow(data) {
       const newest = (name) => (name === "validation" ? (data.validation.slice(-1)[0] || [])[1] : data[name][data.steps.length - 1]);
       for (const [name, made] of chips) {
         const text = valueText(name, newest(name));
         if (made.lastChild.textContent !== text) made.lastChild.textContent = text;
       }
       const all = [...shown].map((name) => `${say(`chart_${name}`)} ${valueText(name, newest(name))}`);
-      const text = `${say("chart_label")}. ${data.last ? `${say("chart_step")} ${data.last}: ${all.join("; ")}` : say("chart_empty")}`;
+      const text = `${say("chart_label")}. ${data.last ? `${say("chart_step", { step: data.last })}: ${all.join("; ")}` : say("chart_empty")}`;
       if (over.getAttribute("aria-label") !== text) over.setAttribute("aria-label", text);
     }
 
@@ -259,7 +181,7 @@
       plot.line(pen, plot.crisp(px), frame.area.top, plot.crisp(px), frame.area.bottom);
       pen.setLineDash([]);
       const values = valuesAt(held, at);
-      for (const [name, value] of values) {
+      for (const [name, value] of [...values].reverse()) {
         const level = name === "learning_rate" ? frame.rate(value) : frame.y(value);
         if (name === "validation" || level < frame.area.top - 1 || level > frame.area.bottom + 1) continue;
         pen.fillStyle = colour[name];
@@ -277,11 +199,12 @@
     }
 
     function showTip(step, values, px, size) {
-      const epoch = data.steps_per_epoch ? ` · ${say("chart_epoch")} ${Math.floor((step - 1) / data.steps_per_epoch) + 1}` : "";
+      const length = lines.whole().steps_per_epoch;
+      const at = { step: plot.wholeText(step), epoch: length ? Math.floor((step - 1) / length) + 1 : "" };
       const rows = values.map(([name, value]) =>
         part("div", { data: { line: name } }, part("i"), part("span", {}, say(`chart_${name}`)), part("b", {}, valueText(name, value)))
       );
-      tip.replaceChildren(part("strong", {}, `${say("chart_step")} ${plot.wholeText(step)}${epoch}`), ...rows);
+      tip.replaceChildren(part("strong", {}, say(length ? "chart_at" : "chart_step", at)), ...rows);
       const isRight = px > size.width / 2;
       tip.style.left = isRight ? "" : `${px + 14}px`;
       tip.style.right = isRight ? `${size.width - px + 14}px` : "";
@@ -309,7 +232,7 @@
       drag = { start: pxOf(event), now: pxOf(event) };
     });
     over.addEventListener("pointermove", (event) => {
-      if (!frame || !data.steps.length) return;
+      if (!frame) return;
       if (drag) drag.now = pxOf(event);
       cursor = frame.step(pxOf(event));
       overLater();
@@ -347,37 +270,26 @@
         "-": () => look([at - (at - from) * 2, at + (to - at) * 2]),
         Escape: () => look(null),
       };
-      if (!acts[event.key] || (event.key === "Escape" && !view)) return;
+      if (!acts[event.key] || (event.key === "Escape" && !lines.isZoomed())) return;
       acts[event.key]();
       event.preventDefault();
       event.stopPropagation(); // the hosts have keys of their own
     });
 
     // What is zoomed into follows the cursor.
-    function walk(to) {
+    function walk(step) {
       const [first, last] = bounds();
-      cursor = Math.max(first, Math.min(last, to));
-      if (view && (cursor < view[0] || cursor > view[1])) {
-        const length = view[1] - view[0];
-        look(cursor < view[0] ? [cursor, cursor + length] : [cursor - length, cursor]);
-      }
+      cursor = Math.max(first, Math.min(last, step));
+      const [from, to] = inSight();
+      if (cursor < from) look([cursor, cursor + to - from]);
+      if (cursor > to) look([cursor - to + from, cursor]);
       overLater();
     }
 
     new ResizeObserver(later).observe(stage);
     redraws.set(element, later);
     watchColours();
-    return { element, show, update };
-  }
-
-  // What was fetched, and what came behind it.
-  function joined(before, added) {
-    const merged = { ...added };
-    for (const name of ["steps", ...COLUMNS]) merged[name] = before[name].concat(added[name]);
-    for (const name of ["validation", "epochs"]) {
-      merged[name] = [...new Map([...before[name], ...added[name]]).entries()].sort((one, other) => one[0] - other[0]);
-    }
-    return merged;
+    return { element, show, update: lines.update };
   }
 
   // ------------------------------------------------------------------ which lines are shown
@@ -389,7 +301,7 @@
     } catch (_) {
       // a browser that keeps nothing
     }
-    return new Set(lines);
+    return new Set(lines.filter((name) => name !== "loss")); // single steps jump too much to be looked at first
   }
 
   function keepLines(shown) {

@@ -67,6 +67,7 @@
       drawChoice();
       const shot = shotOf(step);
       caption.textContent = (shot && shot.prompts[columnOf(step)]) || "";
+      caption.hidden = !rows.hidden && caption.textContent.length < 36; // its tab says all of it
       put(stage, ...(isTwo ? two() : [img(step)]));
     }
 

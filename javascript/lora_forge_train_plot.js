@@ -8,7 +8,7 @@
   forge.train = forge.train || {};
 
   const BAND = [0.07, 0.09];
-  const LINES = ["window_mse", "loss", "validation", "learning_rate"];
+  const LINES = ["window_mse", "objective", "validation", "learning_rate", "loss"];
 
   // ------------------------------------------------------------------ numbers
 
@@ -59,11 +59,11 @@
 
   // ------------------------------------------------------------------ reach
 
-  // Every value of the smooth lines is in sight. The objective of a single step jumps: its outermost hundredth may leave.
+  // Every value of the smooth lines is in sight. A single step's objective jumps: its outermost hundredth may leave.
   function lossReach(data, shown, [from, to]) {
     const [low, high] = [place(data.steps, from), place(data.steps, to + 1)];
     const held = [];
-    if (shown.has("window_mse")) held.push(...reach(data.window_mse.slice(low, high), 0));
+    for (const name of ["window_mse", "objective"]) if (shown.has(name)) held.push(...reach(data[name].slice(low, high), 0));
     if (shown.has("loss")) held.push(...reach(data.loss.slice(low, high), 0.01));
     if (shown.has("validation")) held.push(...reach(data.validation.filter(([step]) => step >= from && step <= to).map((pair) => pair[1]), 0));
     let [least, most] = held.length ? [Math.min(...held), Math.max(...held)] : BAND;
@@ -109,7 +109,7 @@
   function paint(pen, data, shown, frame, colours, words) {
     const { area } = frame;
     pen.font = `${frame.isNarrow ? 11 : 12}px ${colours.font}`;
-    paintBand(pen, shown, frame, colours, words);
+    paintBand(pen, shown, frame, colours);
     paintAxes(pen, frame, colours);
     paintEpochs(pen, data, frame, colours);
     pen.save();
@@ -117,24 +117,39 @@
     pen.rect(area.left, area.top, area.right - area.left, area.bottom - area.top);
     pen.clip();
     pen.lineJoin = "round";
-    if (shown.has("learning_rate")) paintLine(pen, data.steps, data.learning_rate, frame, frame.rate, colours.learning_rate, 1.25, [5, 4]);
     if (shown.has("loss")) paintLine(pen, data.steps, data.loss, frame, frame.y, colours.loss, 1);
+    if (shown.has("learning_rate")) paintLine(pen, data.steps, data.learning_rate, frame, frame.rate, colours.learning_rate, 1.25, [5, 4]);
+    if (shown.has("objective")) paintLine(pen, data.steps, data.objective, frame, frame.y, colours.objective, 1.75);
     if (shown.has("window_mse")) paintLine(pen, data.steps, data.window_mse, frame, frame.y, colours.window_mse, 2.25);
     pen.restore();
     if (shown.has("validation")) paintValidation(pen, data, frame, colours);
+    paintHint(pen, shown, frame, colours, words);
   }
 
-  function paintBand(pen, shown, frame, colours, words) {
-    if (!shown.has("window_mse")) return;
-    const { area, y } = frame;
+  // Where the band lies: its top and height in px; null where it is out of sight.
+  function bandPlace(shown, { area, y }) {
     const [top, bottom] = [Math.max(area.top, y(BAND[1])), Math.min(area.bottom, y(BAND[0]))];
-    if (bottom - top < 1) return;
+    return shown.has("window_mse") && bottom - top >= 1 ? [top, bottom - top] : null;
+  }
+
+  function paintBand(pen, shown, frame, colours) {
+    const band = bandPlace(shown, frame);
+    if (!band) return;
     pen.fillStyle = colours.band;
-    pen.fillRect(area.left, top, area.right - area.left, bottom - top);
-    if (bottom - top < 15) return;
+    pen.fillRect(frame.area.left, band[0], frame.area.right - frame.area.left, band[1]);
+  }
+
+  // Its name, over the lines but clear of them.
+  function paintHint(pen, shown, frame, colours, words) {
+    const band = bandPlace(shown, frame);
+    if (!band || band[1] < 18) return;
+    [pen.textAlign, pen.textBaseline] = ["left", "bottom"];
+    const [x, y] = [frame.area.left + 8, band[0] + band[1] - 3];
+    pen.strokeStyle = colours.ground;
+    pen.lineWidth = 3;
+    pen.strokeText(words.band, x, y);
     pen.fillStyle = colours.good;
-    [pen.textAlign, pen.textBaseline] = ["left", "top"];
-    pen.fillText(words.band, area.left + 6, top + 3);
+    pen.fillText(words.band, x, y);
   }
 
   function paintAxes(pen, frame, colours) {

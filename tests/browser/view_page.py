@@ -41,7 +41,7 @@ DARK = {
     "block-background-fill": "#18181b",
 }
 # The Train step itself is left out: its panel would show the same parts once more.
-SCRIPTS = ("", "_kit", *(f"_train_{name}" for name in ("chart", "compare", "plot", "previews")))
+SCRIPTS = ("", "_kit", *(f"_train_{name}" for name in ("chart", "compare", "plot", "previews", "series")))
 # Both parts, and what they are told to show.
 _MOUNT = """
 const place = document.querySelector("#view");
@@ -62,6 +62,7 @@ def page_html(language: str = "en") -> str:
         f"body {{ {colours(LIGHT)} margin: 0; padding: 1rem; font: 16px/1.5 system-ui, sans-serif;"
         " background: var(--background-fill-primary); }"
         f"body.dark {{ {colours(DARK)} color-scheme: dark; }}"
+        "#lora_forge_live { display: none; }"
         "#view { display: flex; flex-direction: column; gap: 1rem; }"
     )
     folder = assets.ROOT / "javascript"
