@@ -20,6 +20,7 @@ from lora_forge.dataset.colour import to_srgb
 from lora_forge.dataset.naming import printable
 from lora_forge.errors import DatasetError
 from lora_forge.i18n import Said, Several, Text, word
+from lora_forge.i18n.reasons import reason
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .heic .heif .hif .gif .bmp .dib .tif .tiff .jp2 .ppm .mpo"
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
@@ -171,7 +172,7 @@ def _read_head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as cause:
-        raise UnreadableImageError(path, "{cause}", cause=cause.strerror or str(cause)) from cause
+        raise UnreadableImageError(path, "{cause}", cause=reason(cause)) from cause
     if not head:
         raise UnreadableImageError(path, "the file is empty")
     return head

@@ -25,6 +25,7 @@ from lora_forge.dataset import files
 from lora_forge.dataset.images import UnreadableImageError, read_size, read_small
 from lora_forge.dataset.manifest import sha256_of
 from lora_forge.i18n import Text
+from lora_forge.i18n.reasons import reason
 
 SIDE_PX = 256
 _SAVE_EVERY_S = 2.0
@@ -161,7 +162,7 @@ class Thumbs:
                 self._note(path, Look(stat.st_size, stat.st_mtime_ns, problem=cause.reason))
             raise
         except OSError as cause:
-            raise UnreadableImageError(path, "{cause}", cause=cause.strerror or str(cause)) from cause
+            raise UnreadableImageError(path, "{cause}", cause=reason(cause)) from cause
         file = io.BytesIO()
         image.save(file, format="JPEG", quality=85)
         with contextlib.suppress(OSError):

@@ -37,7 +37,7 @@ def read_back(files: Sequence[Path], out_dir: Path, name: str, emit: Emit) -> No
     if gone and gone[-1] == files[-1].name:
         raise TrainingError(
             "The run took its last step, but its last file {file} is not there any more.",
-            "Look where it was moved to; if it is lost, train the run again under another name.",
+            "Resume the run: it writes that file again from its last state.",
             file=gone[-1],
         )
     if gone:

@@ -41,7 +41,7 @@ from lora_forge.train.ladder import RESOLUTION, rungs
 from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
 from lora_forge.train.network import Network
-from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled
+from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, trained_of
 from lora_forge.train.preview import prompts_of
 from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
@@ -296,7 +296,7 @@ class _Run:
         state: RunState | None,
     ) -> RunResult:
         config = self.config
-        trained = _trained(network)
+        trained = trained_of(network)
         optimizer = build_optimizer(trained, config)
         stepper = Stepper(self.model, network, trained, optimizer, examples, config)
         grouped = self._grouping()
@@ -323,6 +323,8 @@ class _Run:
         loop.memory_bytes = peak_since_last(self.model.device)
         self._announce(trained, plan)
         try:
+            if state is not None:
+                keeper.save_missing(counters)
             outcome = loop.run()
         finally:
             self.step, self.files = counters.step, tuple(dict.fromkeys([*self.files, *keeper.files]))
@@ -374,11 +376,6 @@ class _Run:
             )
         )
         self.emit(StageStarted("train", self.total, "steps"))
-
-
-def _trained(network: Network) -> list[Trained]:
-    parts = ((False, network.unet_parameters()), (True, network.te_parameters()))
-    return [Trained(p.name, p.parameter, p.is_up, is_text) for is_text, found in parts for p in found]
 
 
 def _take_up(

@@ -90,6 +90,16 @@ class Keeper:
         if path not in self.files:
             self._save_lora(path, epoch, counters.step)
 
+    def save_missing(self, counters: Counters) -> None:
+        """Write the file of the epoch that ended with a resumed state where it is gone: the state has all of it."""
+        place, step = self.place, counters.step
+        epoch = -(-step // place.steps_per_epoch)
+        is_end = step == place.total_steps or (
+            step % place.steps_per_epoch == 0 and epoch % place.config.save_every_epochs == 0
+        )
+        if step and is_end and not epoch_path(place.out_dir, place.config.name, epoch).exists():
+            self.save_epoch(epoch, counters)
+
     def save_state(self, counters: Counters) -> None:
         """Write what a resumed run starts from; nothing if this step was written already."""
         if counters.step == self._saved_state:

@@ -144,7 +144,7 @@ def test_a_photo_deleted_underneath_is_a_sentence(project: Project, photo: Path)
     thumbs = Thumbs(project.root)
     thumbs.picture(photo)
     photo.unlink()
-    with pytest.raises(UnreadableImageError, match="No such file"):
+    with pytest.raises(UnreadableImageError, match="it is not there"):
         thumbs.picture(photo)
     with pytest.raises(OSError, match="No such file"):
         thumbs.look(photo)
