@@ -30,8 +30,10 @@ class _PresetRoutes:
 
         def work() -> dict[str, Any]:
             project = self._served.project(query.get("project", ""))
-            waiting = [entry.request.name for entry in self._served.queue.entries()]
-            return form(self._served.desk, project, query.get("kind", ""), language_of(request), waiting)
+            taken = [entry.request.name for entry in self._served.queue.entries()]
+            if self._served.board.is_busy:
+                taken.append(self._served.board.snapshot()["about"].get("name", ""))
+            return form(self._served.desk, project, query.get("kind", ""), language_of(request), taken)
 
         return answer(await in_pool(work))
 

@@ -22,7 +22,7 @@ def form(
 ) -> dict[str, Any]:
     """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
 
-    ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that wait.
+    ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that wait or go on.
 
     Raises:
         CheckpointError: nothing that can be trained on is loaded.
