@@ -10,6 +10,7 @@ from typing import Any
 from lora_forge import __version__
 from lora_forge.cli.parser_checkup import add_checkup
 from lora_forge.cli.parser_photos import add_photos
+from lora_forge.cli.parser_runs import add_runs
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.parser_tags import add_tags
 from lora_forge.cli.settings_help import settings_help
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_tagger_commands(commands, _add)
     add_tags(commands, _add)
     _add_train(commands)
+    add_runs(commands, _add)
     _add_grid(commands)
     _add_ui(commands)
     _add(commands, "version", "version", "print the version and leave")

@@ -174,9 +174,8 @@ class _RunRoutes:
     def _report(self, project: str, name: str, language: str) -> str:
         run, live = find_run(self._served.project(project), name), self._served.board.snapshot(language=language)
         is_ours = live["about"] == {"project": project, "name": name}
-        return report(
-            self._desk, run, live["state"] if is_ours else run.state, live["log"] if is_ours else (), language
-        )
+        state, log = (live["state"], live["log"]) if is_ours else (run.state, ())
+        return report(run, state, log, self._desk, language)
 
     def _resumed(self, project: str, name: str) -> RunRequest:
         run = find_run(self._served.project(project), name)

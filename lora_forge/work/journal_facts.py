@@ -67,6 +67,17 @@ def tail_lines(run_dir: Path, most_bytes: int = _TAIL_BYTES) -> list[dict[str, A
     return [line for line in found if line is not None]
 
 
+def head_lines(run_dir: Path, most_bytes: int = _TAIL_BYTES) -> list[dict[str, Any]]:
+    """The whole lines at the journal's beginning, oldest first."""
+    try:
+        with (run_dir / FILE_NAME).open("rb") as file:
+            raw = file.read(most_bytes)
+    except OSError:
+        return []
+    found = (_parsed(line) for line in raw.split(b"\n"))
+    return [line for line in found if line is not None]
+
+
 def _read(path: Path, size: int) -> JournalFacts:
     with path.open("rb") as file:
         head = _parsed(file.read(_HEAD_BYTES).split(b"\n", 1)[0])

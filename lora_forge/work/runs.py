@@ -119,6 +119,12 @@ def all_runs(data_root: Path, project: str = "") -> list[RunFacts]:
     return sorted(found, key=lambda run: (run.order, run.name), reverse=True)
 
 
+def runs_of(project: Project) -> list[RunFacts]:
+    """The runs of one project, wherever it lies; newest first."""
+    root = project.root.resolve()
+    return all_runs(root.parent, root.name)
+
+
 def _folders(data_root: Path, project: str) -> Iterator[Path]:
     homes = [data_root / project] if project else _subfolders(data_root)
     for home in homes:
