@@ -18,6 +18,7 @@ from typing import Any
 _STALE_S = 3600.0
 _RENAME_TRIES = 10
 _RENAME_PAUSE_S = 0.1
+_BEING_WRITTEN: set[str] = set()  # temporary names of this process
 
 
 def write_atomically(
@@ -44,6 +45,7 @@ def write_atomically(
     if waits_for_disk:
         _clear_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    _BEING_WRITTEN.add(temporary.name)
     try:
         write(temporary)
         if waits_for_disk:
@@ -54,6 +56,8 @@ def write_atomically(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _BEING_WRITTEN.discard(temporary.name)
     if waits_for_disk:
         _sync_folder(path.parent)
 
@@ -88,8 +92,24 @@ def _clear_stale(path: Path) -> None:
     for entry in path.parent.iterdir():
         if entry.name.startswith(start) and entry.name.endswith(".tmp"):
             with contextlib.suppress(OSError):  # another writer may be clearing too
-                if now - entry.stat().st_mtime > _STALE_S:
+                if now - entry.stat().st_mtime > _STALE_S and not _has_writer(entry.name[len(start) :], entry.name):
                     entry.unlink()
+
+
+def _has_writer(mark: str, name: str) -> bool:
+    """Whether the program of ``PID-THREAD.tmp`` lives here: a clock that was put right makes any file old."""
+    if name in _BEING_WRITTEN:
+        return True
+    pid = mark.partition("-")[0]
+    if os.name == "nt" or not pid.isdecimal() or int(pid) == os.getpid():  # to Windows the question means: end it
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def _sync_file(path: Path) -> None:

@@ -75,12 +75,13 @@ def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
 
 def test_old_leavings_of_this_name_are_cleared_and_young_ones_and_others_kept(tmp_path: Path) -> None:
     hour_ago = time.time() - 4000
-    for name, is_old in ((".a.1-1.tmp", True), (".a.2-2.tmp", False), (".b.1-1.tmp", True)):
+    gone = 2**22 + 1  # above any process id of Linux
+    for name, is_old in ((f".a.{gone}-1.tmp", True), (f".a.{gone}-2.tmp", False), (f".b.{gone}-1.tmp", True)):
         (tmp_path / name).write_bytes(b"x")
         if is_old:
             os.utime(tmp_path / name, (hour_ago, hour_ago))
     atomic.write_text(tmp_path / "a", "x")
-    assert _names(tmp_path) == [".a.2-2.tmp", ".b.1-1.tmp", "a"]
+    assert _names(tmp_path) == [f".a.{gone}-2.tmp", f".b.{gone}-1.tmp", "a"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")

@@ -68,10 +68,10 @@ def state_bits(state: RunState) -> dict[str, Any]:
 
 
 def steps_of(where: Path) -> dict[int, tuple[Any, ...]]:
-    """The figures of each step in the journal; a step done again must have come to the same."""
+    """The figures of each step in the journal that was not skipped; one done again must have come to the same."""
     found: dict[int, tuple[Any, ...]] = {}
     for line in read_journal(where / "run"):
-        if line["event"] == "StepDone":
+        if line["event"] == "StepDone" and not line["is_skipped"]:
             figures = tuple(line[key] for key in ("loss", "mse", "window_mse", "learning_rate", "epoch"))
             assert found.setdefault(line["step"], figures) == figures, line["step"]
     return found

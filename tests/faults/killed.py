@@ -24,9 +24,11 @@ from typing import Any
 import torch
 
 from lora_forge.dataset.prepared import PreparedSet
-from lora_forge.events import Event, StageStarted, StepDone
+from lora_forge.errors import LoraForgeError
+from lora_forge.events import CommandBox, Event, StageStarted, StepDone
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.network import Network
+from lora_forge.train.run import train
 from tests.faults import checks
 from tests.train import tiny
 
@@ -66,6 +68,15 @@ class Moments:
 
 def fork(work: Callable[[], None]) -> int:
     """The exit code of ``work`` in a child; minus the signal that ended it."""
+    return ended(fork_off(work))
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fork_off(work: Callable[[], None]) -> int:
+    """The process id of a child that does ``work``."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -77,7 +88,7 @@ def fork(work: Callable[[], None]) -> int:
         finally:
             sys.stdout.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +166,36 @@ class Bench:
 
         return self._checked(where, lambda: self.train(where, emit))
 
+    def started_twice(self, name: str, *, is_one_run: bool) -> list[str]:
+        """Two programs start the same run, or runs of two projects under one name, at the same moment.
+
+        Gives how the other one was refused; the winner's files must be those of a run that was alone.
+        """
+        where, gate = self.root / name, self.root / f"{name}.gate"
+        places = [where, where if is_one_run else self.root / f"{name}-other"]
+        self._with_cache(where)
+
+        def work(number: int) -> None:
+            settings, prepared = checks.SETTINGS.replace(encode_ahead="on"), self._with_cache(where)
+            while not gate.exists():
+                pass
+            try:
+                said = train(
+                    *(self.model, prepared, settings, places[number] / "run", where / "out"),
+                    *(tiny.Recorder(), CommandBox()),
+                ).outcome
+            except LoraForgeError as error:
+                said = error.message()
+            (self.root / f"{name}.{number}").write_text(said, encoding="utf-8")
+
+        children = [fork_off(lambda number=number: work(number)) for number in (0, 1)]  # type: ignore[misc]
+        gate.touch()
+        assert [ended(child) for child in children] == [0, 0]
+        said = [(self.root / f"{name}.{number}").read_text(encoding="utf-8") for number in (0, 1)]
+        assert sorted(said, key=lambda one: one != "done")[0] == "done", said
+        assert checks.loras(where) == checks.expected(self.straight)[0]
+        return [one for one in said if one != "done"]
+
     def _checked(self, where: Path, work: Callable[[], None]) -> int:
         assert fork(work) in KILLED, where.name
         checks.assert_saved_is_right(where, self.straight)
@@ -206,6 +247,8 @@ def main(root: Path, seed: int) -> None:
         bench.killed_in_write("second-lora", LORA_HALF, is_step(6)),
         bench.killed_in_write("last-state", STATE_HALF, is_step(9)),
     ]
+    story["one_run"] = bench.started_twice("one-run", is_one_run=True)
+    story["one_name"] = bench.started_twice("one-name", is_one_run=False)
     print(json.dumps(story))
 
 

@@ -18,3 +18,7 @@ def test_killed_anywhere_nothing_is_lost_and_the_end_is_the_same(tmp_path: Path)
     assert len(story["points"]) >= 22, story
     assert set(story["steps"]) == set(range(checks.STEPS + 1)), story
     assert story["in_write"] == [0, 4, 3, 6, 9], story
+    (refused,) = story["one_run"]
+    assert "Another run is at work in" in refused or "holds a run already" in refused
+    (refused,) = story["one_name"]
+    assert "Another run is writing tiny in" in refused or "exists already" in refused
