@@ -23,6 +23,7 @@ _STAGES = {
     WAIT_STAGE: word("Waiting until the checkpoint is free: pictures that are being made come first."),
     "encode": word("Encoding {total} {unit}."),
     "train": word("Training: {total} steps."),
+    "trial": word("Test firing: two steps, and a preview where there are any."),
     "prove": word("Looking whether the host is as it was."),
     "grid": word("Drawing {total} cells."),
     "score": word("Scoring {total} cells."),

@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from lora_forge.errors import ConfigError
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _PROC = Path("/proc/self")
+_PEAK_LOOK_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -136,16 +138,78 @@ def peak_memory_bytes(device: torch.device) -> int | None:
         return int(_backend(device).max_memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
-    return _status_bytes("VmHWM")
+    return _status_bytes("VmHWM") or _resident_bytes()
 
 
-def reset_peak(device: torch.device) -> None:
-    """Start a new :func:`peak_memory_bytes`; does nothing where the system can't."""
+def used_memory_bytes(device: torch.device) -> int | None:
+    """Memory in use now, counted as :func:`peak_memory_bytes` does."""
+    if device.type in ("cuda", "xpu"):
+        return int(_backend(device).memory_allocated(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    return _resident_bytes()
+
+
+def total_memory_bytes(device: torch.device) -> int | None:
+    """All the memory there is on ``device``, whoever uses it; None where it can't be told."""
+    if device.type in ("cuda", "xpu"):
+        return int(_backend(device).get_device_properties(device).total_memory)
+    if device.type == "mps":
+        limit = getattr(torch.mps, "recommended_max_memory", None)
+        return int(limit()) if limit else None
+    if sys.platform == "win32":
+        return _ram_bytes_windows()[1]
+    try:
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def reset_peak(device: torch.device) -> bool:
+    """Start a new :func:`peak_memory_bytes`; False where the system can't."""
     if device.type in ("cuda", "xpu"):
         _backend(device).reset_peak_memory_stats(device)
-    elif device.type == "cpu":
+        return True
+    if device.type == "cpu":
         with contextlib.suppress(OSError):
             (_PROC / "clear_refs").write_text("5")
+            return True
+    return False
+
+
+class PeakWatch:
+    """The most memory in use while this context is open; where the system keeps no peak that can be reset (Windows,
+    macOS), a thread looks a hundred times a second."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._most, self._ends = device, 0, threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> PeakWatch:
+        if not reset_peak(self._device):
+            self._look()
+            self._thread = threading.Thread(target=self._sample, name="lora-forge-peak", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._ends.set()
+            self._thread.join()
+        self._look()
+
+    @property
+    def bytes(self) -> int | None:
+        """The peak, once the context is left; None where nothing can be told."""
+        return self._most or None
+
+    def _look(self) -> None:
+        read = used_memory_bytes if self._thread is not None else peak_memory_bytes
+        self._most = max(self._most, read(self._device) or 0)
+
+    def _sample(self) -> None:
+        while not self._ends.wait(_PEAK_LOOK_S):
+            self._look()
 
 
 def peak_since_last(device: torch.device) -> Callable[[], int | None]:
@@ -229,7 +293,7 @@ def _has_xpu() -> bool:
 
 def _free_ram_bytes() -> int | None:
     if sys.platform == "win32":
-        return _free_ram_bytes_windows()
+        return _ram_bytes_windows()[0]
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:
@@ -238,7 +302,9 @@ def _free_ram_bytes() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def _free_ram_bytes_windows() -> int | None:
+def _ram_bytes_windows() -> tuple[int | None, int | None]:
+    """Free and in all."""
+
     class Status(ctypes.Structure):
         _fields_ = [  # the layout of MEMORYSTATUSEX
             ("length", ctypes.c_ulong),
@@ -249,7 +315,42 @@ def _free_ram_bytes_windows() -> int | None:
     status = Status()
     status.length = ctypes.sizeof(Status)
     kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent elsewhere, so not for the type checker
-    return int(status.free) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+    return (int(status.free), int(status.total)) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else (None, None)
+
+
+def _resident_bytes() -> int | None:
+    """Memory this process has in RAM now."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        if sys.platform == "win32":
+            return _resident_bytes_windows()
+        if sys.platform == "darwin":
+            return _resident_bytes_mac()
+    return _status_bytes("VmRSS")
+
+
+def _resident_bytes_windows() -> int | None:
+    class Counters(ctypes.Structure):
+        _fields_ = [  # the layout of PROCESS_MEMORY_COUNTERS
+            ("length", ctypes.c_ulong),
+            ("faults", ctypes.c_ulong),
+            *[(name, ctypes.c_size_t) for name in ("peak", "now", "a", "b", "c", "d", "e", "f")],
+        ]
+
+    counters = Counters()
+    counters.length = ctypes.sizeof(Counters)
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent elsewhere, so not for the type checker
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    is_told = kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.length)
+    return int(counters.now) if is_told else None
+
+
+def _resident_bytes_mac() -> int | None:
+    """By ``proc_pidinfo``: of PROC_PIDTASKINFO's 96 bytes the second eight are the resident size."""
+    found = (ctypes.c_uint64 * 12)()
+    library = ctypes.CDLL("/usr/lib/libproc.dylib")
+    size = library.proc_pidinfo(os.getpid(), 4, ctypes.c_uint64(0), ctypes.byref(found), ctypes.sizeof(found))
+    return int(found[1]) if size == ctypes.sizeof(found) else None
 
 
 def _status_bytes(field: str) -> int | None:

@@ -24,6 +24,7 @@ _STAGES = {
     ("validation.py", "loss"): "forward",
     ("_tensor.py", "backward"): "backward",
     ("step.py", "_update"): "optimizer",
+    ("network.py", "weights"): "save",
     ("saving.py", "save_state"): "save",
     ("saving.py", "_save_lora"): "save",
     ("preview.py", "draw_preview"): "preview",

@@ -15,6 +15,7 @@ from lora_forge.config import TrainConfig
 from lora_forge.i18n import Said, word
 
 CHECKPOINTING, BATCH_ONE, SMALL_CACHE, RESOLUTION = "checkpointing", "batch_one", "small_cache", "resolution"
+NO_PREVIEWS = "no_previews"
 _SHARE = 0.8  # of the side: two thirds of the area
 _STEP_PX = 64
 _LEAST_PX = 256  # below this Stable Diffusion draws no picture worth learning from
@@ -25,6 +26,7 @@ _BATCH_ONE = word(
     "One picture at a time, {accumulation} of them summed into a step: slower, as many pictures a step as before."
 )
 _SMALL_CACHE = word("Encoded photos and captions are read from the disk instead of being kept in memory.")
+_NO_PREVIEWS = word("No previews: the run is as good, it just can't be watched.")
 _RESOLUTION = word("{lower} px instead of {resolution}: less detail is learned.")
 
 
@@ -41,10 +43,12 @@ def rungs(config: TrainConfig, stage: str = "") -> tuple[Rung, ...]:
     """What is left to take with ``config``, in order.
 
     ``stage``: where the memory was full; photos are encoded one by one without gradients, so that only what is kept and
-    their size matter there.
+    their size matter there; nor has a preview a batch, but it can be done without.
     """
     found = [_small_cache(config), _resolution(config)]
-    if stage != "encode":
+    if stage == "preview":
+        found = [_no_previews(config), _resolution(config)]
+    elif stage != "encode":
         found = [_checkpointing(config), _batch_one(config), *found]
     return tuple(rung for rung in found if rung is not None)
 
@@ -76,6 +80,10 @@ def _batch_one(config: TrainConfig) -> Rung | None:
 
 def _small_cache(config: TrainConfig) -> Rung | None:
     return None if config.encode_ahead == "off" else Rung(SMALL_CACHE, Said(_SMALL_CACHE), {"encode_ahead": "off"})
+
+
+def _no_previews(config: TrainConfig) -> Rung | None:
+    return Rung(NO_PREVIEWS, Said(_NO_PREVIEWS), {"preview_every_steps": 0}) if config.preview_every_steps else None
 
 
 def _resolution(config: TrainConfig) -> Rung | None:

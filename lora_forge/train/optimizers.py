@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lora_forge.config import Optimizer, TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
+from lora_forge.train.network import Network
 from lora_forge.train.schedules import rate_factor
 
 
@@ -23,6 +24,12 @@ class Trained:
     parameter: Tensor
     is_up: bool
     is_text: bool
+
+
+def trained_of(network: Network) -> list[Trained]:
+    """Every trained matrix of ``network``, the UNet's first, in a stable order."""
+    parts = ((False, network.unet_parameters()), (True, network.te_parameters()))
+    return [Trained(p.name, p.parameter, p.is_up, is_text) for is_text, found in parts for p in found]
 
 
 def parameter_groups(trained: Sequence[Trained], config: TrainConfig) -> list[dict[str, Any]]:

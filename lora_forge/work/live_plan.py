@@ -28,7 +28,7 @@ from lora_forge.work.estimate import (
     time_said,
 )
 from lora_forge.work.memory import MemorySentence, memory_sentence
-from lora_forge.work.settings import new_config, project_settings
+from lora_forge.work.settings import proposed_config
 
 _LINE = word("{steps}, {parts}.")
 _NO_PHOTOS = word("There are no photos in this project yet: add some in the Photos step.")
@@ -96,11 +96,8 @@ def live_plan(desk: Desk, wish: Wish) -> LivePlan:
 
 def wished_config(project: Project, wish: Wish, family: Family) -> tuple[TrainConfig | None, list[Problem]]:
     """The config of the run that is wished for, or why there is none."""
-    photos = sum(not project.group(project.group_name(path)).is_prior for path in project.photo_paths())
     try:
-        word_ = wish.trigger_word or project.trigger_word
-        of_project = project_settings(project)
-        config = new_config(wish.name, wish.kind, family, max(photos, 1), word_, wish.values, of_project=of_project)
+        config = proposed_config(project, wish.name, wish.kind, family, wish.values, wish.trigger_word)
     except ConfigError as problem:
         return None, _config_problems(problem)
     return config, []

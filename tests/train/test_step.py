@@ -20,8 +20,7 @@ from lora_forge.train.cache import CachedText, TensorCache
 from lora_forge.train.encoding import encode_set
 from lora_forge.train.examples import Examples
 from lora_forge.train.network import Network
-from lora_forge.train.optimizers import build_optimizer
-from lora_forge.train.run import _trained
+from lora_forge.train.optimizers import build_optimizer, trained_of
 from lora_forge.train.step import Stepper
 from tests.train import tiny
 
@@ -35,7 +34,7 @@ def one_step(model: BorrowedModel, prepared: PreparedSet, **changes: Any) -> tup
     sample = Examples(model, settings, images, latents, text)
     plan = BatchPlan(images, settings.repeats, settings.batch_size, settings.gradient_accumulation, settings.seed)
     with Network.attach(model, settings) as network:
-        trained = _trained(network)
+        trained = trained_of(network)
         stepper = Stepper(model, network, trained, build_optimizer(trained, settings), sample, settings)
         figures = stepper.run(plan.epoch(1)[0], 1, 10)
         return [t.parameter.detach().clone() for t in trained], figures
@@ -52,7 +51,7 @@ def test_a_step_equals_the_one_written_out(model: BorrowedModel, prepared: Prepa
     visits = BatchPlan(images, 2, 2, 1, 0).epoch(1)[0][0].visits
     captions = Examples(model, settings, images, latents, CachedText(model, 1, TensorCache(None, print), False))
     with Network.attach(model, settings) as network:
-        parameters = [t.parameter for t in _trained(network)]
+        parameters = [t.parameter for t in trained_of(network)]
         optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.01)
         noise = torch.stack([draws.noise(v, 0, tuple(latents[v.image].plain.shape))[0] for v in visits])
         steps = torch.tensor([draws.timestep(v, 0) for v in visits])
