@@ -55,7 +55,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     page.fill("#lora_forge_repeats input", "2")
     page.fill("#lora_forge_epochs input", "2")
     page.wait_for_selector("#lora_forge_steps :text('= 2 steps an epoch, 4 in all')")
-    page.wait_for_selector("#lora_forge_repeats.lf-changed :text('default: 40')")
+    page.wait_for_selector("#lora_forge_repeats.lf-changed :text('default: 20')")
 
     page.click("#lora_forge_start")
     page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=300_000)
