@@ -15,11 +15,14 @@ from PIL.Image import Image
 from lora_forge.evaluate.lora_tags import find_lora, split_prompt
 from lora_forge.lora_file.weights import LoraWeights, combine
 from lora_forge.lora_file.writer import load_lora
+from lora_forge.model.latents import decode
 from lora_forge.model.sampling import sample
-from lora_forge.model.text import Conditioning, encode
+from lora_forge.model.text import Conditioning
+from lora_forge.model.webui_sampling import encode_alone, webui_latents
 from lora_forge.ports import BorrowedModel, PictureRequest
 from lora_forge.train.network import Network
 
+WEBUI_SAMPLER = "dpmpp_2m"
 _FILES_AT_HAND = 4
 _TEXTS_AT_HAND = 64
 # A batch of so many pixels fits where one SD1.5 picture of 1024 x 1024 does.
@@ -180,14 +183,14 @@ class TextShelf:
 
     def __init__(self, model: BorrowedModel) -> None:
         self._model = model
-        self._encoded: OrderedDict[tuple[str, int, Loras], Conditioning] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, int, Loras, bool], Conditioning] = OrderedDict()
 
-    def get(self, words: str, clip_skip: int, text_state: Loras) -> Conditioning:
-        """One row; see :class:`Conditioning`."""
-        key = (words, clip_skip, text_state)
+    def get(self, words: str, clip_skip: int, text_state: Loras, is_negative: bool = False) -> Conditioning:
+        """One row; see :func:`encode_alone`."""
+        key = (words, clip_skip, text_state, is_negative)
         if key not in self._encoded:
             with torch.no_grad():
-                self._encoded[key] = encode(self._model, [words], clip_skip)
+                self._encoded[key] = encode_alone(self._model, words, clip_skip, is_negative)
         self._encoded.move_to_end(key)
         while len(self._encoded) > _TEXTS_AT_HAND:
             self._encoded.popitem(last=False)
@@ -209,7 +212,7 @@ def _encode(
     for order in batch:
         asked = order.request
         wanted = texts.get(order.words, asked.clip_skip, state)
-        told.append((order, wanted, texts.get(asked.negative_prompt, asked.clip_skip, state)))
+        told.append((order, wanted, texts.get(asked.negative_prompt, asked.clip_skip, state, is_negative=True)))
     for _, group in itertools.groupby(told, key=lambda row: (row[1].hidden.shape, row[2].hidden.shape)):
         rows = list(group)
         yield [order for order, _, _ in rows], _stack([w for _, w, _ in rows]), _stack([u for _, _, u in rows])
@@ -221,6 +224,10 @@ def _stack(rows: Sequence[Conditioning]) -> Conditioning:
 
 
 def _sample(model: BorrowedModel, batch: Sequence[Order], wanted: Conditioning, unwanted: Conditioning) -> list[Image]:
+    """DPM++ 2M as the WebUIs and our previews draw it, so that the same seed is the same picture everywhere."""
     asked = batch[0].request
-    seeds = [order.request.seed for order in batch]
-    return sample(model, wanted, unwanted, asked.width, asked.height, asked.steps, asked.guidance, seeds, asked.sampler)
+    seeds, size = [order.request.seed for order in batch], (asked.width, asked.height)
+    if asked.sampler == WEBUI_SAMPLER:
+        latents = webui_latents(model, wanted, unwanted, size, asked.steps, asked.guidance, seeds)
+        return [] if latents is None else decode(model, latents)
+    return sample(model, wanted, unwanted, *size, asked.steps, asked.guidance, seeds, asked.sampler)

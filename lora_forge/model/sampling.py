@@ -79,13 +79,10 @@ def sample_latents(
     should_stop: Callable[[], bool] | None = None,
 ) -> torch.Tensor | None:
     """As :func:`sample`, but the scaled latents (B, 4, height/8, width/8), float32; None when stopped."""
-    if width % VAE_FACTOR or height % VAE_FACTOR:
-        what = "{width} x {height} can't be drawn: sides must be multiples of 8."
-        raise ConfigError(what, width=width, height=height)
+    shape = latent_shape(width, height)
     scheduler = build_scheduler(sampler, model.alphas_cumprod, model.info.prediction_type)
     scheduler.set_timesteps(steps, device=model.device)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = (4, height // VAE_FACTOR, width // VAE_FACTOR)
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents: torch.Tensor = noise.to(model.device) * scheduler.init_noise_sigma
     predict = predictor(model, conditioning, unconditional, guidance, len(seeds), (width, height))
@@ -99,6 +96,18 @@ def sample_latents(
             if on_step is not None:
                 on_step(done, steps)
     return latents
+
+
+def latent_shape(width: int, height: int) -> tuple[int, int, int]:
+    """(channels, height, width) of the latents of a picture in pixels.
+
+    Raises:
+        ConfigError: sizes that are no multiples of 8.
+    """
+    if width % VAE_FACTOR or height % VAE_FACTOR:
+        what = "{width} x {height} can't be drawn: sides must be multiples of 8."
+        raise ConfigError(what, width=width, height=height)
+    return 4, height // VAE_FACTOR, width // VAE_FACTOR
 
 
 def build_scheduler(sampler: str, schedule: torch.Tensor, prediction_type: str) -> Any:

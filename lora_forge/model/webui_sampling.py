@@ -7,14 +7,13 @@ Karras' (``sd_samplers_kdiffusion.py``), from the checkpoint's largest sigma to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from lora_forge.config import Family
-from lora_forge.model.latents import VAE_FACTOR
 from lora_forge.model.philox import normal
-from lora_forge.model.sampling import evaluating, predictor
+from lora_forge.model.sampling import evaluating, latent_shape, predictor
 from lora_forge.model.sdxl import Size
 from lora_forge.model.text import Conditioning, encode
 from lora_forge.ports import BorrowedModel, DrawingWay
@@ -41,17 +40,21 @@ def webui_latents(
     size: Size,
     steps: int,
     guidance: float,
-    seed: int,
+    seeds: Sequence[int],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> torch.Tensor | None:
-    """The scaled latents (1, 4, height/8, width/8), float32, of a picture of ``size`` (width, height); None when
-    stopped. ``wanted`` and ``unwanted`` have one row each."""
+    """The scaled latents (B, 4, height/8, width/8), float32, of pictures of ``size`` (width, height), one for each
+    seed; None when stopped. ``wanted`` and ``unwanted``: one row for all, or one for each seed.
+
+    Raises:
+        ConfigError: sizes that are no multiples of 8.
+    """
+    shape = latent_shape(*size)
     scale = SigmaScale(model.alphas_cumprod.to(model.device), model.drawing)
     sigmas = scale.karras(steps)
-    shape = (4, size[1] // VAE_FACTOR, size[0] // VAE_FACTOR)
-    noise = noise_of(seed, shape, model.device, model.drawing.noise_source)[None]
+    noise = torch.stack([noise_of(seed, shape, model.device, model.drawing.noise_source) for seed in seeds])
     begin = (1.0 + sigmas[0] ** 2.0).sqrt() if model.drawing.has_whole_noise else sigmas[0]
-    predict = predictor(model, wanted, unwanted, guidance, 1, size)
+    predict = predictor(model, wanted, unwanted, guidance, len(seeds), size)
     is_velocity = model.info.prediction_type == "v_prediction"
 
     def denoise(latents: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

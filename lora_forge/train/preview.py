@@ -81,7 +81,7 @@ def draw_preview(
     unwanted = encode_alone(model, "", config.clip_skip, is_negative=True)
     size = (config.resolution_px, config.resolution_px)
     steps, guidance = config.preview_steps, config.preview_guidance
-    latents = webui_latents(model, wanted, unwanted, size, steps, guidance, config.seed, should_stop)
+    latents = webui_latents(model, wanted, unwanted, size, steps, guidance, [config.seed], should_stop)
     return None if latents is None or should_stop() else decode(model, latents)[0]
 
 

@@ -14,17 +14,22 @@ from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 
 from lora_forge.config import TrainConfig
+from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import CheckpointError, LoraFileError
+from lora_forge.events import CommandBox, Event, PreviewMade
 from lora_forge.host import drawing, standalone
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.lora_file.hashes import base_legacy_hash
 from lora_forge.lora_file.weights import combine
 from lora_forge.lora_file.writer import load_lora
+from lora_forge.model.latents import decode
 from lora_forge.model.read import Checkpoint, read_checkpoint
-from lora_forge.model.sampling import sample
 from lora_forge.model.text import encode
+from lora_forge.model.webui_sampling import webui_latents
 from lora_forge.ports import BorrowedModel, PictureRequest
 from lora_forge.train.network import Network
+from lora_forge.train.run import train
+from tests.host import contract
 
 
 def ask(prompt: str, seed: int = 0, **changes: Any) -> PictureRequest:
@@ -47,7 +52,9 @@ def plain(host: StandaloneHost, words: str, seed: int, lora: Any = None) -> list
         network = Network.from_weights(model, lora) if lora else None
         with torch.no_grad():
             wanted, unwanted = encode(model, [words]), encode(model, [""])
-        pictures = sample(model, wanted, unwanted, 64, 64, 2, 2.0, [seed])
+        latents = webui_latents(model, wanted, unwanted, (64, 64), 2, 2.0, [seed])
+        assert latents is not None
+        pictures = decode(model, latents)
         if network:
             network.detach()
     return pictures
@@ -176,11 +183,11 @@ def test_neighbours_that_differ_in_prompt_and_seed_alone_are_one_batch(
 ) -> None:
     batches: list[list[int]] = []
 
-    def spy(*args: Any) -> list[Image]:
-        batches.append(args[7])
-        return sample(*args)
+    def spy(*args: Any) -> torch.Tensor | None:
+        batches.append(args[6])
+        return webui_latents(*args)
 
-    monkeypatch.setattr(drawing, "sample", spy)
+    monkeypatch.setattr(drawing, "webui_latents", spy)
     small = StandaloneHost(host._base_path, device="cpu", most_pictures=3)
     prompts = ["a", "b", "c", "d", "d <lora:one:1>", "e <lora:one:1>", "e <lora:one:0.5>"]
     drawn = small.draw([ask(prompt, seed) for seed, prompt in enumerate(prompts)], [lora_dir])
@@ -310,3 +317,23 @@ def test_a_file_that_is_no_fitting_vae_is_refused(base_path: Path, tmp_path: Pat
     host = StandaloneHost(base_path, device="cpu", vae_path=tmp_path / "bad.safetensors")
     with pytest.raises(CheckpointError, match=r"bad\.safetensors is not a VAE for this checkpoint"), host.borrow():
         pass
+
+
+def test_a_preview_is_what_is_drawn_with_the_saved_file(
+    host: StandaloneHost, toy_photos: PreparedSet, tmp_path: Path
+) -> None:
+    """The rule of the WebUIs' contract, for ourselves."""
+    told = contract.settings().replace(preview_every_steps=99, preview_steps=6, learning_rate=3e-2)
+    shown: dict[int, PreviewMade] = {}
+
+    def emit(event: Event) -> None:
+        if isinstance(event, PreviewMade):
+            shown[event.column] = event
+
+    with host.borrow() as model:
+        result = train(model, toy_photos, told, tmp_path / "run", tmp_path / "out", emit, CommandBox())
+    words = ("ohwx", f"ohwx<lora:{result.files[-1].stem}:1>")
+    drawn = list(host.draw([contract.request(told, prompt) for prompt in words], [tmp_path / "out"]))
+    made, theirs = [contract.pixels(shown[n].path) for n in (0, 1)], [contract.pixels(picture) for picture in drawn]
+    assert [contract.apart(one, other) <= 0.05 for one, other in zip(made, theirs, strict=True)] == [True, True]
+    assert contract.apart(theirs[0], theirs[1]) > 5

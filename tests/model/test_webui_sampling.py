@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from lora_forge.errors import ConfigError
 from lora_forge.model.philox import normal
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.model.text import Conditioning
@@ -77,7 +78,7 @@ def test_a_perfect_model_is_followed_to_its_target(
 ) -> None:
     answer = true_noise if kind == "epsilon" else true_velocity
     model = with_formula(toys["sd1"], answer, kind, zero_snr, way)
-    drawn = webui_latents(model, NOTHING, NOTHING, (64, 64), 10, 1.0, 5)
+    drawn = webui_latents(model, NOTHING, NOTHING, (64, 64), 10, 1.0, [5])
     assert drawn is not None
     # The toy's formula reads its schedule straight between two timesteps, the hosts by the logarithm of sigma.
     torch.testing.assert_close(drawn.double(), TARGET, rtol=0, atol=2e-3)
@@ -87,7 +88,7 @@ def test_a_perfect_model_is_followed_to_its_target(
 def test_constant_noise_has_a_closed_form(toys: dict[str, BorrowedModel], steps: int) -> None:
     """Noise c everywhere: x0 = sigma_max (noise - c), whatever the steps."""
     model = with_formula(toys["sd1"], lambda x, _a, _t: torch.full_like(x, 0.25), "epsilon", False, DrawingWay())
-    drawn = webui_latents(model, NOTHING, NOTHING, (64, 64), steps, 1.0, 9)
+    drawn = webui_latents(model, NOTHING, NOTHING, (64, 64), steps, 1.0, [9])
     assert drawn is not None
     last = alphas_cumprod()[-1].double()
     expected = ((1 - last) / last).sqrt() * (torch_noise_of(9).reshape(1, 4, 8, 8).double() - 0.25)
@@ -98,10 +99,10 @@ def test_guidance_goes_beyond_the_text_and_lengths_may_differ(toys: dict[str, Bo
     answer = lambda x, _a, text: torch.zeros_like(x) + text.mean(dim=(1, 2))[:, None, None, None]  # noqa: E731
     model = with_formula(toys["sd1"], answer, "epsilon", False, DrawingWay())
     wanted, unwanted = Conditioning(torch.full((1, 154, 64), 0.5)), Conditioning(torch.full((1, 77, 64), 0.1))
-    guided = webui_latents(model, wanted, unwanted, (64, 64), 3, 3.0, 1)
+    guided = webui_latents(model, wanted, unwanted, (64, 64), 3, 3.0, [1])
     merged = Conditioning(torch.full((1, 77, 64), 0.1 + 3 * 0.4))
     torch.testing.assert_close(
-        guided, webui_latents(model, merged, unwanted, (64, 64), 3, 1.0, 1), atol=1e-4, rtol=1e-4
+        guided, webui_latents(model, merged, unwanted, (64, 64), 3, 1.0, [1]), atol=1e-4, rtol=1e-4
     )
 
 
@@ -121,5 +122,23 @@ def test_sdxl_is_told_zeros_where_nothing_is_unwanted(toys: dict[str, BorrowedMo
 def test_stopping_finishes_no_picture(toys: dict[str, BorrowedModel]) -> None:
     asked: list[bool] = []
     stop = lambda: bool(asked.append(True)) or len(asked) == 3  # noqa: E731
-    assert webui_latents(toys["sd1"], NOTHING, NOTHING, (32, 32), 9, 1.0, 1, stop) is None
+    assert webui_latents(toys["sd1"], NOTHING, NOTHING, (32, 32), 9, 1.0, [1], stop) is None
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@torch.no_grad()
+def test_a_picture_does_not_depend_on_its_batch(toys: dict[str, BorrowedModel], family: str) -> None:
+    model = toys[family]
+    told, empty = encode_alone(model, "ohwx, 1girl", 1), encode_alone(model, "", 1, is_negative=True)
+    together = webui_latents(model, told, empty, (32, 48), 3, 4.0, [11, 12])
+    alone = webui_latents(model, told, empty, (32, 48), 3, 4.0, [12])
+    assert together is not None
+    assert alone is not None
+    assert together.shape == (2, 4, 6, 4)
+    torch.testing.assert_close(together[1:], alone, rtol=0, atol=1e-3 * float(alone.std()))
+
+
+def test_sides_must_be_multiples_of_8(toys: dict[str, BorrowedModel]) -> None:
+    with pytest.raises(ConfigError, match="60 x 64"):
+        webui_latents(toys["sd1"], NOTHING, NOTHING, (60, 64), 3, 1.0, [1])
