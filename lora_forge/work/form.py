@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.tags import TagError
 from lora_forge.dataset.traits import Traits
@@ -12,9 +13,11 @@ from lora_forge.i18n import say
 from lora_forge.ports import Desk
 from lora_forge.presets import ABOUT
 from lora_forge.presets.fields import KNOBS, described
+from lora_forge.presets.reasons import reasons
+from lora_forge.presets.user import Presets
 from lora_forge.work.drafts import load_draft
 from lora_forge.work.proposing import propose_name, suggest_trigger, visits_of
-from lora_forge.work.settings import proposed_config
+from lora_forge.work.settings import USUAL_PHOTOS, proposed_config
 
 
 def form(
@@ -22,7 +25,8 @@ def form(
 ) -> dict[str, Any]:
     """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
 
-    ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that wait or go on.
+    ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that
+    wait or go on.
 
     Raises:
         CheckpointError: nothing that can be trained on is loaded.
@@ -33,10 +37,11 @@ def form(
     draft = load_draft(project)
     kind = kind or (draft.kind if draft else "") or _kind_of_traits(project)
     name = propose_name(project, desk.lora_dir(), taken)
+    visits = visits_of(project)
     defaults = proposed_config(project, name, kind, family, {})
     return {
         "project": project.root.name,
-        "photos": visits_of(project).photos,
+        "photos": visits.photos,
         "family": family.value,
         "kind": kind,
         "kinds": _kinds(language, has_toys="toyworld" in desk.loaded() or ABOUT[kind].is_toy),
@@ -45,10 +50,20 @@ def form(
         "defaults": defaults.to_dict(),
         "knobs": list(KNOBS),
         "groups": described(language),
-        "why": [],
+        "why": _why(kind, family, defaults, visits.photos or USUAL_PHOTOS, language),
         "draft": draft.plain() if draft else None,
-        "presets": [],
+        "presets": [
+            {"name": one.name, "kind": one.kind, "changed": len(one.values)}
+            for one in Presets(desk.data_root()).every()
+        ],
     }
+
+
+def _why(kind: str, family: Family, defaults: TrainConfig, photos: int, language: str) -> list[dict[str, str]]:
+    return [
+        {"key": why.key, "sentence": why.sentence.text(language), "source": why.source.text(language)}
+        for why in reasons(kind, family, defaults, photos)
+    ]
 
 
 def _kinds(language: str, has_toys: bool) -> list[dict[str, str]]:
