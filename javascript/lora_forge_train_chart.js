@@ -180,6 +180,7 @@
       pen.setLineDash([3, 3]);
       plot.line(pen, plot.crisp(px), frame.area.top, plot.crisp(px), frame.area.bottom);
       pen.setLineDash([]);
+      if (drag && drag.now !== drag.start) tip.hidden = true; // it would lie over what is chosen
       const values = valuesAt(held, at);
       for (const [name, value] of [...values].reverse()) {
         const level = name === "learning_rate" ? frame.rate(value) : frame.y(value);

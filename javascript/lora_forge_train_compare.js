@@ -60,7 +60,7 @@
 
     function draw() {
       const isTwo = against !== ALONE && hasPicture(against);
-      title.textContent = isTwo ? say("strip_compare_two", { left: nameOf(against), right: nameOf(step) }) : nameOf(step);
+      title.textContent = isTwo ? `${nameOf(against)} | ${nameOf(step)}` : nameOf(step);
       newer.disabled = step === BASE ? true : at() <= 0;
       older.disabled = step === BASE ? true : at() >= shots.length - 1;
       drawRows();

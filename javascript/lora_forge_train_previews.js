@@ -34,7 +34,8 @@
 
     const count = part("span.lf-count");
     const compare = button(say("strip_compare"), () => openTwo(), { disabled: true });
-    const head = part("div.lf-tools.lf-strip-head", {}, part("h4", {}, say("strip_label")), count, part("span.lf-quiet.lf-strip-hint", {}, say("strip_hint")), compare);
+    const hint = part("span.lf-quiet.lf-strip-hint", {}, say("strip_hint"));
+    const head = part("div.lf-tools.lf-strip-head", {}, part("h4", {}, say("strip_label")), count, hint, compare);
     const empty = part("p.lf-quiet", {}, say("strip_empty"));
     const pane = part("div.lf-strip-base", { hidden: true });
     const canvas = part("div.lf-strip-canvas");
@@ -107,7 +108,7 @@
       waiting = 0;
       const [w, hasAny] = [width(), shots.length > 0];
       empty.hidden = hasAny;
-      body.hidden = compare.hidden = !hasAny;
+      body.hidden = compare.hidden = hint.hidden = !hasAny;
       count.textContent = hasAny ? String(shots.length) : "";
       element.style.setProperty("--lf-shot", `${w}px`);
       drawBase();

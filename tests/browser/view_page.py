@@ -51,6 +51,16 @@ place.append(window.view.chart.element, window.view.strip.element);
 """
 
 
+class Folder:
+    """As much of a desk as these routes need: where the projects are."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def data_root(self) -> Path:
+        return self._root
+
+
 def page_html(language: str = "en") -> str:
     """The page; ``class="dark"`` on its body makes it dark."""
     words = {name: say(text, language) for name, text in {**CHART_WORDS, **PREVIEW_WORDS}.items()}
@@ -125,7 +135,9 @@ def write_steps(run_dir: Path, first: int, last: int, total: int, steps_per_epoc
             file.write(json.dumps({"time": 1.0, **event}) + "\n")
 
 
-def _events(losses: Any, sums: Any, first: int, last: int, total: int, steps_per_epoch: int) -> Iterator[dict[str, Any]]:
+def _events(
+    losses: Any, sums: Any, first: int, last: int, total: int, steps_per_epoch: int
+) -> Iterator[dict[str, Any]]:
     yield {"event": "RunStarted", "total_steps": total, "first_step": first, "steps_per_epoch": steps_per_epoch}
     for step in range(first, last + 1):
         epoch, since = (step - 1) // steps_per_epoch + 1, max(0, step - steps_per_epoch)
