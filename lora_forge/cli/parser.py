@@ -13,6 +13,7 @@ from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_runs import add_runs
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.parser_tags import add_tags
+from lora_forge.cli.parser_trial import add_trial
 from lora_forge.cli.settings_help import settings_help
 from lora_forge.presets import KINDS
 
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_tagger_commands(commands, _add)
     add_tags(commands, _add)
     _add_train(commands)
+    add_trial(commands, _add)
     add_runs(commands, _add)
     _add_grid(commands)
     _add_ui(commands)

@@ -184,9 +184,11 @@ class PeakWatch:
     def __init__(self, device: torch.device) -> None:
         self._device, self._most, self._ends = device, 0, threading.Event()
         self._thread: threading.Thread | None = None
+        self._read = peak_memory_bytes
 
     def __enter__(self) -> PeakWatch:
         if not reset_peak(self._device):
+            self._read = used_memory_bytes
             self._look()
             self._thread = threading.Thread(target=self._sample, name="lora-forge-peak", daemon=True)
             self._thread.start()
@@ -204,8 +206,7 @@ class PeakWatch:
         return self._most or None
 
     def _look(self) -> None:
-        read = used_memory_bytes if self._thread is not None else peak_memory_bytes
-        self._most = max(self._most, read(self._device) or 0)
+        self._most = max(self._most, self._read(self._device) or 0)
 
     def _sample(self) -> None:
         while not self._ends.wait(_PEAK_LOOK_S):

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from lora_forge.dataset.project import Photo, Project
 from lora_forge.errors import ConfigError, DatasetError, LoraForgeError
 from lora_forge.events import CommandBox, Emit, StageDone, StageStarted, Warned
 from lora_forge.i18n import Said, Several, word
-from lora_forge.ports import BaseInfo, Desk, GaveUpError
+from lora_forge.ports import BaseInfo, Desk, GaveUpError, Host
 from lora_forge.train.ladder import Rung, rungs
 from lora_forge.work.estimate import count, duration_said, photos_seen, run_seconds
 from lora_forge.work.live_plan import Wish, wished_config
@@ -107,23 +107,36 @@ def fire(desk: Desk, wish: Wish, emit: Emit, commands: CommandBox) -> str:
         LoraForgeError: as for a run: no photos, no checkpoint, settings out of range.
         MissingPartError: a library that training needs is absent.
     """
+    project = Project.load(wish.project)
+    config = tried_config(project, wish, desk.info())
+    made = try_config(desk, project, config, emit, commands.asks_to_stop, desk.data_root())
+    return "stopped" if made is None else "done"
+
+
+def try_config(
+    host: Host,
+    project: Project,
+    config: TrainConfig,
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    data_root: Path | None = None,
+) -> Trial | None:
+    """Try ``config`` and keep what came of it; its speed in ``data_root`` too. None when it was stopped."""
     from lora_forge.train import trial
     from lora_forge.train.encoding import StoppedError
 
-    project, info = Project.load(wish.project), desk.info()
-    config = tried_config(project, wish, info)
     with _samples(project, config) as images:
         emit(StageStarted("wait", 0))
         try:
-            with desk.borrow(config.name or "LoRA Forge", commands.asks_to_stop) as model:
+            with host.borrow(config.name or "LoRA Forge", should_stop) as model:
                 emit(StageDone("wait"))
                 lent = Lent.of(model)
-                measured = trial.fire(model, images, config, emit, commands.asks_to_stop)
+                measured = trial.fire(model, images, config, emit, should_stop)
         except (GaveUpError, StoppedError):
-            return "stopped"
-    made = Trial(round(time.time(), 3), info.name, lent.device, config, dataclasses.asdict(measured))
-    _keep(desk, project, made, measured, lent, emit)
-    return "done"
+            return None
+    made = Trial(round(time.time(), 3), lent.base, lent.device, config, dataclasses.asdict(measured))
+    _keep(project, made, measured, lent, emit, data_root)
+    return made
 
 
 def check(desk: Desk, wish: Wish) -> None:
@@ -228,14 +241,14 @@ def _shaping(config: TrainConfig) -> dict[str, Any]:
     return {**values, **trained, "previews": config.preview_every_steps > 0, "norms": config.max_norm > 0}
 
 
-def _keep(desk: Desk, project: Project, made: Trial, measured: Measured, lent: Lent, emit: Emit) -> None:
+def _keep(project: Project, made: Trial, measured: Measured, lent: Lent, emit: Emit, data_root: Path | None) -> None:
     values = {**vars(made), "version": 1, "config": made.config.to_dict()}
     atomic.write_json(project.root / FILE, values)
     said = sentence(project, made)
     if made.failed_at and made.failed_at != "preview":
         emit(Warned(said.template, said.values))
         return
-    if measured.batch_s is not None:
+    if measured.batch_s is not None and data_root is not None:
         speed = Speed(
             lent.shape(made.config),
             lent.weights,
@@ -246,7 +259,7 @@ def _keep(desk: Desk, project: Project, made: Trial, measured: Measured, lent: L
             measured.peak_bytes,
             made.made_at,
         )
-        note_speed(desk.data_root(), speed)
+        note_speed(data_root, speed)
     emit(StageDone("trial", said.template, said.values))
 
 
@@ -277,7 +290,7 @@ def _largest(project: Project, config: TrainConfig) -> list[tuple[Photo, Cut]]:
         except (UnreadableImageError, OSError):
             continue  # preparing names it
     if not cuts:
-        raise DatasetError("There are no photos in {root}.", "Add some first.", root=project.root)
+        raise DatasetError("There are no photos in {root}.", "Import photos.", root=project.root)
     counts = Counter(cut.bucket for _, cut in cuts)
     best = max(counts, key=lambda bucket: (bucket.width * bucket.height, counts[bucket], bucket))
     return [(photo, cut) for photo, cut in cuts if cut.bucket == best][: config.batch_size]
@@ -311,12 +324,16 @@ def told(desk: Desk, project: Project, language: str, now: Wish | None) -> dict[
     made = load_trial(project)
     if made is None:
         return None
+    return {**told_plainly(project, made, language), "is_stale": _is_stale(desk, project, made, now)}
+
+
+def told_plainly(project: Project, made: Trial, language: str) -> dict[str, Any]:
+    """Its figures and sentences as plain JSON values."""
     measured, seconds = made.measured, run_time(project, made)
     batch_s = measured["batch_s"]
     preview, by = measured["preview_s"], measured["preview_steps"]
     return {
         "made_at": made.made_at,
-        "is_stale": _is_stale(desk, project, made, now),
         "step_s": None if batch_s is None else batch_s * made.config.gradient_accumulation,
         "preview_s": None if preview is None else preview * made.config.preview_steps / by,
         "encode_s": measured["encode_s"],

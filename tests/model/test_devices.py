@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,33 @@ def test_memory_of_a_cpu_is_the_process_and_the_machine() -> None:
     assert free > block.numel()
     devices.empty_cache(CPU)
     devices.synchronize(CPU)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize("keeps_a_peak", [True, False])
+def test_a_watch_sees_the_peak_of_what_happens_within_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keeps_a_peak: bool
+) -> None:
+    """With the system's own peak, and by looking again and again where it keeps none that can be reset."""
+    if not keeps_a_peak:
+        (tmp_path / "status").symlink_to("/proc/self/status")
+        (tmp_path / "clear_refs").mkdir()
+        monkeypatch.setattr(devices, "_PROC", tmp_path)
+    before = devices.used_memory_bytes(CPU)
+    assert before is not None
+    with devices.PeakWatch(CPU) as watch:
+        block = torch.ones(96 * 2**20, dtype=torch.uint8)
+        time.sleep(0.2)
+        del block
+    with devices.PeakWatch(CPU) as later:
+        pass
+    assert watch.bytes is not None
+    assert later.bytes is not None
+    assert watch.bytes - before > 64 * 2**20
+    assert watch.bytes - later.bytes > 64 * 2**20
+    total = devices.total_memory_bytes(CPU)
+    assert total is not None
+    assert total > watch.bytes
 
 
 def test_no_other_module_names_an_accelerator() -> None:
