@@ -194,7 +194,17 @@ def test_two_programs_on_one_data_root_lose_nothing_of_each_other(desk: TinyDesk
     other.add([asked_for(desk, "theirs")])
     queue.submit(asked_for(desk, "mine"), may_wait=True)
     assert names(queue) == names(other) == ["b", "theirs", "mine"]
-    assert len({entry.id for entry in queue.entries()}) == 3
+    added = [
+        threading.Thread(target=one.add, args=([asked_for(desk, f"{place}{number}")],))
+        for number in range(4)
+        for place, one in (("x", queue), ("y", other))
+    ]
+    for thread in added:
+        thread.start()
+    for thread in added:
+        thread.join(LONG_S)
+    assert sorted(names(queue)[3:]) == sorted(f"{place}{number}" for place in "xy" for number in range(4))
+    assert len({entry.id for entry in queue.entries()}) == 11
 
 
 def test_after_a_restart_the_queue_is_as_it_was_and_held(desk: TinyDesk, board: JobBoard, queue: RunQueue) -> None:
