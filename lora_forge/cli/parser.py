@@ -10,6 +10,7 @@ from typing import Any
 from lora_forge import __version__
 from lora_forge.cli.parser_checkup import add_checkup
 from lora_forge.cli.parser_photos import add_photos
+from lora_forge.cli.parser_presets import add_presets
 from lora_forge.cli.parser_runs import add_runs
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.parser_tags import add_tags
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_checkup(commands, _add)
     add_tagger_commands(commands, _add)
     add_tags(commands, _add)
+    add_presets(commands, _add)
     _add_train(commands)
     add_trial(commands, _add)
     add_runs(commands, _add)
