@@ -162,7 +162,10 @@
   });
 
   const keepSoon = kit.debounce(600, () => {
-    if (form.told && project()) post("train/draft", body()).catch(() => {}); // the next change keeps it
+    if (!form.told || !project()) return;
+    post("train/draft", body())
+      .then(() => train.trial.load())
+      .catch(() => {}); // the next change keeps it
   });
 
   // ------------------------------------------------------------------ the start

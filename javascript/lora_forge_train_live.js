@@ -88,8 +88,8 @@
     ui.prompts.hidden = !ui.prompts.hidden;
     if (ui.prompts.hidden || !shown) return;
     const told = await get("runs/settings", shown).catch(() => null);
-    const known = told && told.values && told.values.preview_prompts;
-    if (known && !ui.prompts.field.value) ui.prompts.field.value = known.join("\n");
+    const known = (told && told.values.preview_prompts) || ["TRIGGER"];
+    if (!ui.prompts.field.value) ui.prompts.field.value = known.join("\n");
     ui.prompts.field.focus();
   }
 
