@@ -31,7 +31,7 @@ def sweep(desk: Desk, request: RunRequest, key: str, values: Sequence[Any]) -> l
     known = [value for index, value in enumerate(values) if value not in values[:index]]
     if not 1 <= len(known) <= MOST:
         raise ConfigError("Give 1 to {most} values to try, not {count}.", most=MOST, count=len(known))
-    base = plan(desk, request)
+    base = plan(desk, replace(request, name=f"{request.name}-sweep"))  # its own name may be that of a run there was
     return [_one(request, base, key, value) for value in known]
 
 

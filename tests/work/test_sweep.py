@@ -40,6 +40,11 @@ def test_alpha_keeps_its_ratio_to_the_rank_said_or_proposed(desk: TinyDesk) -> N
     assert [plan(desk, one).alpha for one in sweep(desk, said, "learning_rate", [1e-5])] == [2.0]
 
 
+def test_values_are_tried_around_a_run_that_is_there_already(desk: TinyDesk) -> None:
+    (desk.lora_dir() / "girl-000001.safetensors").write_bytes(b"trained before")
+    assert [one.name for one in sweep(desk, request_for(desk), "rank", [4])] == ["girl-r4"]
+
+
 @pytest.mark.parametrize(
     ("key", "values"),
     [("rank", []), ("rank", list(range(1, 22))), ("name", ["a"]), ("schema_version", [1]), ("ranks", [1])],
