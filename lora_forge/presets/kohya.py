@@ -99,8 +99,8 @@ def _network(flat: dict[str, Any], found: Translated) -> None:
     rank, alpha = flat.pop("network_dim", None), flat.pop("network_alpha", None)
     conv = {key: flat.pop(key, None) for key in ("conv_dim", "conv_alpha")}
     if module not in _PLAIN_NETWORKS or kind not in _PLAIN_TYPES:
-        network = kind if kind not in _PLAIN_TYPES else module
-        said = {"network_dim": rank, "network_alpha": alpha, "network_args": args, "LoRA_type": network}
+        where, network = ("LoRA_type", kind) if kind not in _PLAIN_TYPES else ("network_module", module)
+        said = {"network_dim": rank, "network_alpha": alpha, "network_args": args, where: network}
         for key, value in said.items():
             if _is_on(value):
                 found.leave(key, value, words.OTHER_KIND, network=network)
