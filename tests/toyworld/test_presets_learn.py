@@ -30,9 +30,13 @@ def test_the_toy_world_changes_the_size_and_the_rates_alone(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "epochs", "least"), [("person", 1, 0.6), ("style", 2, 0.5), ("object", 1, 0.6)])
+@pytest.mark.parametrize(("kind", "epochs", "least"), [("person", 1, 0.6), ("style", 2, 0.6), ("object", 1, 0.4)])
 def test_a_short_run_of_the_real_preset_learns_and_obeys(kind: str, epochs: int, least: float, tmp_path: Path) -> None:
-    """Shares of twelve pictures: shown by the trigger word (the base: next to never), a scene of no photo obeyed."""
+    """Shares of 24 pictures, half by the trigger word alone, half in a scene of no photo, whose words must be obeyed.
+
+    Measured: person 0.92, style 0.96, object 0.67, the scene 1.0 in all; the base at most 0.04; style at the real
+    rates 0.04.
+    """
     pytest.importorskip("diffusers")
     from benchmarks.toyworld_presets import Artist, config_of, measure_calls, train_lesson
     from lora_forge.evaluate.plan import file_stem
@@ -43,6 +47,6 @@ def test_a_short_run_of_the_real_preset_learns_and_obeys(kind: str, epochs: int,
     artist = Artist(checkpoint_path(), load_judge(), tmp_path / "loras", file_stem(config.name, epochs))
     base = measure_calls(LESSONS[kind], artist, PICTURES, with_lora=False)
     found = measure_calls(LESSONS[kind], artist, PICTURES, with_lora=True)
-    assert base["alone"] <= 0.3, base
-    assert found["alone"] >= least, found
+    assert (base["alone"] + base["scene"]) / 2 <= 0.15, base
+    assert (found["alone"] + found["scene"]) / 2 >= least, found
     assert found["scene_obeyed"] >= 0.75, found
