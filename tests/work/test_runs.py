@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lora_forge.dataset.project import Project
-from lora_forge.errors import DatasetError, TrainingError
+from lora_forge.errors import DatasetError, LoraForgeError, TrainingError
 from lora_forge.events import CommandBox
 from lora_forge.jobs import JobBoard
 from lora_forge.train.claim import claimed, is_claimed
@@ -270,3 +270,18 @@ def test_links_and_other_folders_are_no_runs(desk: TinyDesk, tmp_path: Path) -> 
     (desk.data_root() / "loose.txt").write_text("", encoding="utf-8")
     assert [(one.project, one.name) for one in all_runs(desk.data_root())] == [("anna", "girl")]
     assert all_runs(desk.data_root(), "nobody") == []
+
+
+def test_a_second_start_of_a_run_leaves_the_first_ones_note_alone(desk: TinyDesk) -> None:
+    """Two programs start it at once: both planned it, one got the folder, and was done before the other began."""
+    folder = runs_dir(desk) / "girl"
+    folder.mkdir(parents=True)
+    with held_elsewhere(folder), pytest.raises(TrainingError, match=r"^The run girl is at work already\."):
+        run(desk, request_for(desk), Recorder(), CommandBox())
+    assert not (folder / "run.json").exists()
+    run(desk, request_for(desk, epochs=1), Recorder(), CommandBox())
+    note = (folder / "run.json").read_bytes()
+    with pytest.raises(LoraForgeError):
+        run(desk, request_for(desk, epochs=1), Recorder(), CommandBox())
+    assert (folder / "run.json").read_bytes() == note
+    assert rows(desk)[0]["state"] == "done"
