@@ -8,8 +8,9 @@ from typing import Any
 TOYWORLD_RATE_FACTOR = 20.0
 """Times this are both learning rates of a preset for SD1.x on the toy world, the same for every kind.
 
-A net of 4 million parameters wants larger steps than one of 860 million: at the presets' own rates it learns next to
-nothing in the steps they take.
+A net of 4 million parameters wants larger steps than one of 860 million. Measured (benchmarks/README.md): in two epochs
+the style preset shows its style in 96 % of the pictures with this factor and in 4 % at its own rates; person, style and
+object all hold through their ten epochs.
 """
 _SIDE_PX = 64
 
