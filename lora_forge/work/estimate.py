@@ -10,10 +10,9 @@ from pathlib import Path
 
 from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.crops import plan_cut
-from lora_forge.dataset.images import IMAGE_SUFFIXES
 from lora_forge.dataset.manifest import Entry, Manifest, PrepareSettings, load_manifest
 from lora_forge.dataset.prepared import manifest_path
-from lora_forge.dataset.project import Project
+from lora_forge.dataset.project import DEFAULT_GROUP, Project
 from lora_forge.i18n import Said, word
 from lora_forge.ports import Desk
 from lora_forge.progress import size
@@ -81,10 +80,11 @@ def photos_seen(project: Project, config: TrainConfig, manifest: Manifest | None
     seen = []
     bucket_of = _Buckets(config, manifest)
     for path in project.photo_paths():
-        entry = manifest.entries.get(project.key(path)) if manifest else None
-        if (entry is not None and entry.error) or path.suffix.lower() not in IMAGE_SUFFIXES:
+        key = project.key(path)
+        entry = manifest.entries.get(key) if manifest else None
+        if entry is not None and entry.error:
             continue
-        name = project.group_name(path)
+        name = key.split("/")[0] if "/" in key else DEFAULT_GROUP
         group = groups.get(name) or project.group(name)
         seen.append(Seen(bucket_of(entry), group.repeats, group.is_prior))
     return tuple(seen)

@@ -34,17 +34,19 @@ class Visits:
 def visits_of(project: Project) -> Visits:
     """The photos by group; prior preservation pictures are left out."""
     counts: dict[str, int] = {}
-    for photo in project.photos():
-        counts[photo.group] = counts.get(photo.group, 0) + 1
+    for path in project.photo_paths():  # captions are not read: this is asked for at every key pressed
+        group = project.group_name(path)
+        counts[group] = counts.get(group, 0) + 1
     groups = [(project.group(name), count) for name, count in sorted(counts.items())]
     return Visits(tuple((count, group.repeats) for group, count in groups if not group.is_prior))
 
 
-def propose_name(project: Project, lora_dir: Path, also_taken: Iterable[str] = ()) -> str:
-    """A name that no file in the host's Lora folder, no run of the project and none of ``also_taken`` has."""
+def propose_name(project: Project, lora_dir: Path, wanted: str = "", also_taken: Iterable[str] = ()) -> str:
+    """``wanted``, else the project's name, in a version that no file in the host's Lora folder, no run of the project
+    and none of ``also_taken`` has."""
     files = (re.sub(r"-(\d{6}|step\d{8})$", "", path.stem) for path in listed_files(lora_dir))
     runs = (folder.name for folder in project.runs_dir.glob("*") if folder.is_dir())
-    return free_name(suggest_name(project.root.name) or "lora", [*files, *runs, *also_taken])
+    return free_name(wanted or suggest_name(project.root.name) or "lora", [*files, *runs, *also_taken])
 
 
 def suggest_name(project: str) -> str:
