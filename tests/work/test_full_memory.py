@@ -18,8 +18,16 @@ from tests.train import full, tiny
 from tests.work.desk import TinyDesk
 
 SETTINGS = {
-    **{"resolution_px": 128, "bucket_step_px": 16, "bucket_min_px": 64, "bucket_max_px": 256, "rank": 2, "alpha": 2.0},
-    **{"batch_size": 2, "validation_photos": 0, "preview_every_steps": 0, "state_every_steps": 1},
+    "resolution_px": 128,
+    "bucket_step_px": 16,
+    "bucket_min_px": 64,
+    "bucket_max_px": 256,
+    "rank": 2,
+    "alpha": 2.0,
+    "batch_size": 2,
+    "validation_photos": 0,
+    "preview_every_steps": 0,
+    "state_every_steps": 1,
 }
 
 
