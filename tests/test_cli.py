@@ -20,6 +20,7 @@ from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError
 from lora_forge.progress import ProgressPrinter, bar, duration, size
+from lora_forge.work.settings import ProjectSettings
 
 COMMANDS = ["demo", "doctor", "import", "prepare", "photos", "checkup", "tag", "tags", "traits", "download"]
 COMMANDS += ["train", "grid", "ui", "version"]
@@ -169,7 +170,7 @@ def test_alpha_keeps_its_ratio_when_only_the_rank_is_said() -> None:
 
 
 def test_the_prepared_size_stands_unless_another_is_said() -> None:
-    prepared = {"resolution_px": 640, "bucket_min_px": 320, "bucket_max_px": 1280}
+    prepared = ProjectSettings({"resolution_px": 640, "bucket_min_px": 320, "bucket_max_px": 1280})
     assert resolve(train_args(), Family.SD1, 25, "", prepared).resolution_px == 640
     assert resolve(train_args("--resolution", "512"), Family.SD1, 25, "", prepared).resolution_px == 512
     assert resolve(train_args(), Family.SDXL, 25, "").resolution_px == 1024

@@ -31,7 +31,7 @@ def test_the_form_speaks_chinese(open_server: Served) -> None:
     form = form_of(open_server, language="zh")
     assert [group["title"] for group in form["groups"]][:3] == ["学多久", "素材与尺寸", "标签"]
     kinds = [kind["label"] for kind in form["kinds"]]
-    assert kinds == ["人物", "二次元", "画风", "服装或物品", "建筑或平面设计", "概念"]
+    assert kinds == ["人物", "二次元", "画风", "服装物品", "建筑或平面设计", "概念"]
 
 
 def test_every_default_comes_with_its_reason(open_server: Served) -> None:
