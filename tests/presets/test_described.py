@@ -97,7 +97,20 @@ def test_what_the_project_says_is_not_given_out_as_the_presets() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "wanted"),
-    [(240, 48), (250, 50), (100, 50), (50, 50), (96, 48), (30, 30), (20, 50), (101, 50), (0, 50), (1000, 50), (90, 45)],
+    [
+        (240, 48),
+        (250, 50),
+        (100, 50),
+        (50, 50),
+        (96, 48),
+        (30, 30),
+        (20, 50),
+        (101, 50),
+        (0, 50),
+        (1000, 50),
+        (90, 45),
+        (120, 60),
+    ],
 )
 def test_previews_are_aligned_to_the_epoch(steps: int, wanted: int) -> None:
     assert aligned(50, steps) == wanted
