@@ -120,7 +120,7 @@
       const draft = told.draft;
       if (draft && draft.kind !== asked.kind && chooseKind(draft.kind)) return; // comes again with its own defaults
       form.values = draft && draft.kind === asked.kind ? { ...draft.values } : {};
-      form.name = (draft && draft.name) || told.name;
+      form.name = told.name;
       form.trigger = (draft && draft.trigger_word) || told.trigger_word;
     } else if (before.kind !== told.kind) {
       form.values = {}; // choosing a type sets every default

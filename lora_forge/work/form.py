@@ -26,7 +26,7 @@ def form(
     """What the Train step shows for ``project`` on the loaded checkpoint, ready for JSON.
 
     ``kind`` left out: that of the draft, or of the traits' answers, or a person. ``taken``: names of runs that
-    wait or go on.
+    wait or go on. ``name`` is the draft's, or its next version where that is used by now.
 
     Raises:
         CheckpointError: nothing that can be trained on is loaded.
@@ -36,7 +36,7 @@ def form(
     family = desk.info().family
     draft = load_draft(project)
     kind = kind or (draft.kind if draft else "") or _kind_of_traits(project)
-    name = propose_name(project, desk.lora_dir(), taken)
+    name = propose_name(project, desk.lora_dir(), draft.name if draft else "", taken)
     visits = visits_of(project)
     defaults = proposed_config(project, name, kind, family, {})
     return {

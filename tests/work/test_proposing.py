@@ -63,6 +63,8 @@ def test_a_name_that_any_file_or_run_has_is_not_proposed(tmp_path: Path) -> None
     (project.runs_dir / "anna_v3" / "state").mkdir(parents=True)
     (project.runs_dir / "anna_v3" / "state" / "step-00000001.safetensors").write_bytes(b"")
     assert proposing.propose_name(project, loras, also_taken=["anna_v4"]) == "anna_v5"
+    assert proposing.propose_name(project, loras, "bea") == "bea"
+    assert proposing.propose_name(project, loras, "bea", ["Bea"]) == "bea_v2"
 
 
 def test_steps_count_each_groups_own_repeats() -> None:
