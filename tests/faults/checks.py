@@ -19,10 +19,7 @@ from lora_forge.train.state import RunState
 from lora_forge.train.tensor_file import load_tree
 from tests.train import tiny
 
-SETTINGS = tiny.config(
-    epochs=3, state_every_steps=2, ema_decay=0.9, rank_dropout=0.2, te_learning_rate=1e-3, validation_photos=1
-)
-STEPS_PER_EPOCH = 3
+SETTINGS = tiny.config(epochs=3, state_every_steps=2, ema_decay=0.9, rank_dropout=0.2)
 STEPS = 9
 
 
