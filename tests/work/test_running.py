@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lora_forge.config import Family
+from lora_forge.dataset.project import Project
 from lora_forge.errors import CheckpointError, LoraFileError, TrainingError
 from lora_forge.events import Command, CommandBox, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
 from lora_forge.jobs import JobBoard
@@ -220,7 +221,9 @@ def _copy(desk: TinyDesk, other: TinyDesk) -> Path:
     from lora_forge.work import gather
 
     gather(other, "anna", [desk.data_root() / "anna" / "images" / "subject"], "", Recorder(), allows_paths=True)
-    return other.data_root() / "anna"
+    made = Project.load(other.data_root() / "anna")
+    made.set_trigger_word("")  # as the one it was copied from: a new project gets one from its name
+    return made.root
 
 
 def _tensors(path: Path) -> dict[str, bytes]:
