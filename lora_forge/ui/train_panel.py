@@ -70,7 +70,7 @@ WORDS = {
     "prove_picture": word("Weights and a picture"),
     "folder": word("Folder inside the Lora folder"),
     "folder_hint": word("Empty: the Lora folder itself."),
-    "folder_example": word("people/anna"),
+    "folder_example": word("for example people/anna"),
     "runs_title": word("Runs"),
     "all_projects": word("of all projects"),
     "no_runs": word("No run yet."),
