@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,34 +44,57 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
+@dataclass
+class Program:
+    """``lora-forge ui`` on the toy world, in a process of its own, which a test may kill and start again."""
+
+    data: Path
+    process: subprocess.Popen[str] | None = None
+    address: str = ""
+
+    def start(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "lora_forge", "ui", "--no-browser", "--port", str(port)]
+        command += ["--data", str(self.data), "--base", str(checkpoint_path())]
+        env = {**os.environ, "LC_ALL": "C.UTF-8", "GRADIO_TEMP_DIR": str(self.data / "gradio")}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        assert self.process.stdout is not None
+        assert "LoRA Forge is at" in self.process.stdout.readline()
+        self.address = f"http://127.0.0.1:{port}/"
+
+    def end(self, signal_number: int = signal.SIGTERM) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        self.process.communicate()
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page on the toy world, in a process of its own."""
+    """The page on the toy world, for all tests that leave it running."""
     pytest.importorskip("gradio", reason="NO BROWSER TEST RAN: gradio is not installed")
-    data = tmp_path_factory.mktemp("data")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "lora_forge", "ui", "--no-browser", "--port", str(port), "--data", str(data)]
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "GRADIO_TEMP_DIR": str(data / "gradio")}
-    with subprocess.Popen(
-        [*command, "--base", str(checkpoint_path())], stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
-        assert process.stdout is not None
-        assert "LoRA Forge is at" in process.stdout.readline()
-        yield Served(f"http://127.0.0.1:{port}/", data)
-        process.terminate()
+    program = Program(tmp_path_factory.mktemp("data"))
+    program.start()
+    yield Served(program.address, program.data)
+    program.end()
+
+
+def opened_page(browser: Any, address: str, errors: list[str]) -> Any:
+    """The page, ready, 1280 px wide; what goes wrong in its script is added to ``errors``."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(address, wait_until="domcontentloaded")
+    opened.wait_for_selector("#lora_forge[data-ready][data-step]", timeout=60_000)
+    opened.wait_for_selector("#lora_forge_live .lf-state", state="attached", timeout=60_000)
+    return opened
 
 
 @pytest.fixture
 def page(browser: Any, served: Served) -> Iterator[Any]:
     """The page, open and ready, 1280 px wide; an error in its script fails the test."""
     errors: list[str] = []
-    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(served.address, wait_until="domcontentloaded")
-    opened.wait_for_selector("#lora_forge[data-ready][data-step]", timeout=60_000)
-    opened.wait_for_selector("#lora_forge_live .lf-state", state="attached", timeout=60_000)
+    opened = opened_page(browser, served.address, errors)
     yield opened
     opened.close()
     assert errors == []
