@@ -94,21 +94,37 @@
 
   // ------------------------------------------------------------------ asking
 
-  let isLoading = false;
+  let loading = null;
+  let isOld = false; // something changed while the answer was on its way
 
   // The defaults follow the project, the type and the checkpoint.
-  async function load() {
-    if (!train.place || isLoading) return;
+  function load() {
+    isOld = true;
+    if (!loading) {
+      loading = lookUntilNew();
+      loading.finally(() => {
+        loading = null;
+        if (isOld && train.place) load();
+      });
+    }
+    return loading;
+  }
+
+  async function lookUntilNew() {
+    while (train.place && isOld) {
+      isOld = false;
+      await look();
+    }
+  }
+
+  async function look() {
     const asked = { project: project(), kind: kit.kind() };
-    isLoading = true;
     try {
       take(asked, await get("train/form", asked));
     } catch (problem) {
       if (asked.project) train.tell(problem.message, problem.status === 400 || problem.status === 404 ? "info" : "error");
       form.told = null;
       call("form");
-    } finally {
-      isLoading = false;
     }
   }
 
