@@ -12,6 +12,7 @@ from tests.faults.programs import run_program
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
 def test_killed_anywhere_nothing_is_lost_and_the_end_is_the_same(tmp_path: Path) -> None:
     story = run_program("killed", str(tmp_path), "7")

@@ -30,6 +30,7 @@ def test_the_toy_world_changes_the_size_and_the_rates_alone(kind: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(("kind", "epochs", "least"), [("person", 1, 0.6), ("style", 2, 0.6), ("object", 1, 0.4)])
 def test_a_short_run_of_the_real_preset_learns_and_obeys(kind: str, epochs: int, least: float, tmp_path: Path) -> None:
     """Shares of 24 pictures, half by the trigger word alone, half in a scene of no photo, whose words must be obeyed.
