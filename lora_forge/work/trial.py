@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -324,7 +324,10 @@ def told(desk: Desk, project: Project, language: str, now: Wish | None) -> dict[
     made = load_trial(project)
     if made is None:
         return None
-    return {**told_plainly(project, made, language), "is_stale": _is_stale(desk, project, made, now)}
+    config = _config_now(desk, project, made, now)
+    if config is not None:  # as fast and as large, but perhaps of another length
+        made = replace(made, config=config)
+    return {**told_plainly(project, made, language), "is_stale": config is None}
 
 
 def told_plainly(project: Project, made: Trial, language: str) -> dict[str, Any]:
@@ -351,10 +354,11 @@ def told_plainly(project: Project, made: Trial, language: str) -> dict[str, Any]
     }
 
 
-def _is_stale(desk: Desk, project: Project, made: Trial, now: Wish | None) -> bool:
+def _config_now(desk: Desk, project: Project, made: Trial, now: Wish | None) -> TrainConfig | None:
+    """The settings that the figures stand for by now; None where memory or speed would be others."""
     try:
         info = desk.info()
         config = made.config if now is None else tried_config(project, now, info)
-        return made.is_stale(config, info.name)
     except LoraForgeError:
-        return True
+        return None
+    return None if made.is_stale(config, info.name) else config

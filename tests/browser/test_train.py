@@ -80,7 +80,15 @@ def test_a_preset_is_kept_shared_and_taken_and_kohyas_file_comes_in(
     page.wait_for_selector(".lf-presets li:has-text('xformers')")
 
 
+# Chromium without a window shows none: what would be shown is written down.
+_NOTIFIED = """window.notified = []; window.Notification = class {
+    constructor(title, options) { window.notified.push(`${title}: ${options.body}`); }
+    static requestPermission() { this.permission = 'granted'; return Promise.resolve('granted'); }
+};"""
+
+
 def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: list[str]) -> None:
+    page.add_init_script(_NOTIFIED)  # for the page as it is opened anew below
     toyworld(page, "told", pictures)
     page.click("#lora_forge_trial")
     page.wait_for_selector("#lora_forge_trial_result .lf-good", timeout=120_000)
@@ -109,9 +117,11 @@ def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: l
     page.click("#lora_forge_report")
     page.wait_for_function("document.querySelector('.lf-report').value.includes('torch')", timeout=30_000)
     assert str(served.data) not in page.input_value(".lf-report")
+    page.check("#lora_forge_notify")
     page.click("#lora_forge_stop_and_save")
     state(page, "stopped")
     page.wait_for_selector("#lora_forge_resume_run")
+    assert page.evaluate("window.notified") == ["LoRA Forge: told: Stopped"]
 
 
 def test_runs_wait_in_a_queue_that_can_be_changed(page: Any, pictures: list[str]) -> None:

@@ -146,6 +146,12 @@ def test_a_test_firing_goes_stale_with_what_it_measured(open_server: Served, pro
     for changed, is_stale in (({"epochs": 9}, False), ({"learning_rate": 2e-4}, False), ({"rank": 4}, True)):
         values = quote(json.dumps({**wish["values"], **changed}))
         assert last(open_server, project, f"&kind=person&values={values}")["is_stale"] is is_stale, changed
+    longer = quote(json.dumps({**wish["values"], "epochs": 40}))
+    told = last(open_server, project, f"&kind=person&values={longer}")
+    assert (
+        told["seconds"]
+        > last(open_server, project, f"&kind=person&values={quote(json.dumps(wish['values']))}")["seconds"]
+    )
     open_server.post("/lora_forge/train/draft", {**wish, "values": {**wish["values"], "batch_size": 2}})
     assert last(open_server, project)["is_stale"] is True
     open_server.post("/lora_forge/train/draft", wish)
