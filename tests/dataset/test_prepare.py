@@ -358,7 +358,7 @@ def test_a_full_disk_is_said_in_words(filled: Project, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "write_quickly", full)
-    with pytest.raises(DatasetError, match=r"No space left.*Free some space"):
+    with pytest.raises(DatasetError, match=r"the disk is full\. Free some space"):
         run(filled)
 
 

@@ -92,13 +92,13 @@ def test_a_new_file_is_offered_to_the_grid(tab: _Tab, saved_lora: str) -> None:
     changes = tab._saved(Values(), {})
     assert tab.board.snapshot()["title"] == ""
     assert changes[tab.grid.lora]["choices"] == [saved_lora]
-    proposed = grid_panel.proposed(tab.desk, tab.grid, saved_lora, Values())
+    proposed = grid_panel.proposed(tab.desk, tab.grid, saved_lora, Values(kind="toyworld"))
     assert proposed[tab.grid.epochs] == "1-2"
     assert proposed[tab.grid.prompt] == f"ohwx, <lora:{saved_lora}-NUM:STRENGTH>"
     given = {tab.form.language: "en", tab.grid.lora: saved_lora, tab.grid.epochs: "1-2", tab.grid.strengths: "0.5,1"}
     given |= {tab.grid.baseline: True, tab.grid.prompt: "a <lora:NAME-NUM:STRENGTH>", tab.grid.negative: ""}
     given |= {tab.grid.size_px: 64, tab.grid.steps: 4, tab.grid.seed: 3}
-    plan = grid_panel.plan_of(tab.desk, tab.grid, Values(), given)
+    plan = grid_panel.plan_of(tab.desk, tab.grid, Values(kind="toyworld"), given)
     wanted = (f"a <lora:{saved_lora}-NUM:STRENGTH>", (0.0, 0.5, 1.0), 64)
     assert (plan.prompt, plan.strengths, plan.width) == wanted
     with pytest.raises(LoraForgeError, match=r"no file for anna-000003\.safetensors"):
