@@ -168,7 +168,13 @@ _WIDE_RANK = Reason(word("What fills whole pictures needs more room on the large
 _ASIDE = Reason(
     word("Now and then without words, so that it comes without being asked for."), ("ai-toolkit", "kohya_ss")
 )
+_SWAPPED = Reason(
+    word("The trigger word alone, and with white hair and a red dress: does it still obey? Answers about traits win."),
+    ("tutorial",),
+)
 SPECIAL: Mapping[tuple[str, str, str], Reason] = {
+    ("person", "", "preview_prompts"): _SWAPPED,
+    ("anime", "", "preview_prompts"): _SWAPPED,
     ("", "sd2", "resolution_px"): Reason(word("The size SD2.x was made for."), ("stability",)),
     ("", "sdxl", "resolution_px"): Reason(
         word("The size SDXL was made for."), ("civitai", "onetrainer", "easyphoto", "kohya_ss")

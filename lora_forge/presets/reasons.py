@@ -49,7 +49,7 @@ def reasons(kind: str, family: Family, defaults: TrainConfig, photos: int) -> li
         plain = getattr(defaults, key)
         if key in _SIZES and plain != of_preset.get(key, getattr(TrainConfig(), key)):
             reason = Reason(PREPARED, ("here",))
-        if key == "preview_prompts" and plain:
+        if key == "preview_prompts" and plain and list(plain) != of_preset.get(key):
             reason = Reason(TRAITS, ("tutorial",))
         source = Several(tuple(Said(SOURCES[one]) for one in reason.sources))
         found.append(Why(key, Said(reason.sentence, facts), source))

@@ -70,9 +70,15 @@ def _shared(family: Family) -> dict[str, Any]:
     }
 
 
+# The tutorial's own: what no photo shows must still be obeyed. A project's traits, once answered, take their place.
+_SWAPPED = ("TRIGGER", "TRIGGER, white hair, red dress")
+
+
 def _of_kind(kind: str, family: Family) -> dict[str, Any]:
+    if kind == "person":
+        return {"preview_prompts": list(_SWAPPED)}
     if kind == "anime":
-        return {"flip": True, "clip_skip": 2 if family is Family.SD1 else 1}
+        return {"flip": True, "clip_skip": 2 if family is Family.SD1 else 1, "preview_prompts": list(_SWAPPED)}
     if kind == "style":
         return {"flip": True, "caption_dropout": 0.05, **_wide(family)}
     if kind == "design":

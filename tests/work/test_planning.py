@@ -39,7 +39,8 @@ def test_the_size_a_project_is_prepared_with_stands_unless_another_is_named(desk
 
 def test_previews_change_what_the_traits_leave_changeable(desk: TinyDesk) -> None:
     """Traits of one colour are asked for in another; parts of the subject are left alone; what was said wins."""
-    assert plan(desk, request_for(desk)).preview_prompts == ()
+    usual = ("TRIGGER", "TRIGGER, white hair, red dress")  # the person preset's, until traits are answered
+    assert plan(desk, request_for(desk)).preview_prompts == usual
     answers = {"pink hair": "part", "black shirt": "changeable", "blue dress": "changeable", "smile": "changeable"}
     path = desk.data_root() / "anna" / "traits.json"
     path.write_text(json.dumps({"version": 1, "kind": "person", "answers": answers, "removed": {}}), encoding="utf-8")
@@ -47,7 +48,7 @@ def test_previews_change_what_the_traits_leave_changeable(desk: TinyDesk) -> Non
     mine = request_for(desk, settings={**SMALL, "preview_prompts": ["TRIGGER, at night"]})
     assert plan(desk, mine).preview_prompts == ("TRIGGER, at night",)
     path.write_text("{", encoding="utf-8")
-    assert plan(desk, request_for(desk)).preview_prompts == ()
+    assert plan(desk, request_for(desk)).preview_prompts == usual
 
 
 @pytest.mark.parametrize(
