@@ -7,7 +7,7 @@
   const kit = forge.kit;
   const { button, get, part, post, project, put } = kit;
   const train = forge.train;
-  const { guarded, say, tell } = train;
+  const { guarded, tell } = train;
   const SWEPT = ["learning_rate", "rank", "te_learning_rate", "repeats", "alpha", "optimizer", "schedule", "seed"];
 
   let ui = null;
@@ -15,8 +15,10 @@
   let asked = 0;
   let isAsking = false;
 
+  const say = (key, values) => kit.say(ui.place, key, values);
+
   function build(place) {
-    ui = { waiting: part("div", { id: "lora_forge_queue" }), runs: part("div", { id: "lora_forge_runs" }) };
+    ui = { place, waiting: part("div", { id: "lora_forge_queue" }), runs: part("div", { id: "lora_forge_runs" }) };
     ui.all = part("input", { type: "checkbox", onchange: () => draw() });
     const title = part("h4", {}, say("runs_title"));
     const all = part("label.lf-field", {}, ui.all, part("span", {}, say("all_projects")));
@@ -135,6 +137,7 @@
     guarded(async () => {
       await post(route, body);
       tell("");
+      asked = 0; // an answer that is on its way knows nothing of it
       await refresh();
     });
 

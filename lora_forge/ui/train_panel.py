@@ -104,9 +104,13 @@ WORDS = {
 
 def panel(language: str) -> str:
     """The step's frame with its words in ``language``."""
-    return markup.frame("lf-train", {name: say(text, language) for name, text in WORDS.items()}, language)
+    return _frame("lf-train", language)
 
 
 def history(language: str) -> str:
-    """Where the queue and the runs are listed, with the step's own words."""
-    return markup.frame("lf-history", {}, language)
+    """The frame of the queue and of the list of runs, with the step's own words."""
+    return _frame("lf-history", language)
+
+
+def _frame(name: str, language: str) -> str:
+    return markup.frame(name, {key: say(text, language) for key, text in WORDS.items()}, language)
