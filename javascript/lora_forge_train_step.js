@@ -53,12 +53,11 @@
     const folder = part("input", { type: "text", placeholder: say("folder_example"), oninput: () => (form.folder = folder.value.trim()) });
     prove.value = form.prove;
     folder.value = form.folder;
-    return part(
-      "div.lf-tools.lf-part",
-      {},
+    const fields = [
       part("label.lf-field", { title: say("prove_hint") }, part("span", {}, say("prove")), prove),
-      part("label.lf-field", { title: say("folder_hint") }, part("span", {}, say("folder")), folder)
-    );
+      part("label.lf-field", { title: say("folder_hint") }, part("span", {}, say("folder")), folder),
+    ];
+    return part("div.lf-part", {}, part("div.lf-tools", {}, ...fields));
   }
 
   function draw() {
