@@ -31,13 +31,11 @@ def on(
     outputs: Iterable[Any] | None = None,
     js: str | None = None,
     queued: bool = False,
-    is_last_kept: bool = False,
 ) -> Any:
     """Bind ``fn`` (or only ``js``) to a component's event, such as ``button.click``; returns what has ``.then``.
 
     ``inputs`` given as a set reach ``fn`` as one dict by component. Short handlers stay out of the queue: there they
-    would wait for the host's pictures. ``is_last_kept``: an event that comes while one is at work is done after it;
-    gradio 4 and 5 would drop it (gradio 3 drops none).
+    would wait for the host's pictures.
     """
     script = {} if js is None else {"_js" if MAJOR == 3 else "js": js}
     chosen = inputs if inputs is None or isinstance(inputs, set) else list(inputs)
@@ -49,5 +47,4 @@ def on(
         show_progress="hidden",
         **_UNNAMED,
         **script,
-        **({"trigger_mode": "always_last"} if is_last_kept and MAJOR > 3 else {}),
     )
