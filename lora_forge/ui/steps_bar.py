@@ -6,7 +6,13 @@ from html import escape
 
 from lora_forge.i18n import say, word
 
-STEPS = {"photos": word("Photos"), "tags": word("Tags"), "train": word("Train"), "test": word("Test")}
+STEPS = {
+    "photos": word("Photos"),
+    "tags": word("Tags"),
+    "train": word("Train"),
+    "test": word("Test"),
+    "keep": word("Keep"),
+}
 
 
 def bar(language: str) -> str:

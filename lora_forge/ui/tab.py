@@ -18,6 +18,7 @@ from lora_forge.i18n import LANGUAGES, say, word
 from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
 from lora_forge.ui import (
+    frames,
     grid_panel,
     live,
     markup,
@@ -65,7 +66,7 @@ class _Tab:
             made["folder"] = self._photos_step()
         with gr.Column(elem_classes=["lf-step", "lf-in-tags"]):
             self.tags = html(tag_panel.panel(self.texts.language), elem_id="lora_forge_tags")
-        with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test"]):
+        with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test", "lf-in-keep"]):
             made["checkpoint"] = self._base_step()
         with gr.Column(elem_classes=["lf-step", "lf-in-train"]):
             self.train = html(train_panel.panel(self.texts.language), elem_id="lora_forge_train")
@@ -74,11 +75,17 @@ class _Tab:
         self.form = Form(**made)
         with gr.Column(elem_classes=["lf-step", "lf-in-test"]):
             self.grid = grid_panel.build(self.texts, desk, self.form, around)
+            self.frames = {name: self._frame(name) for name in ("test", "rounds", "album")}
+        with gr.Column(elem_classes=["lf-step", "lf-in-keep"]):
+            self.frames |= {name: self._frame(name) for name in ("keep", "loras")}
         # pressed by the script: when the tab comes into view, and when a file was saved
         with gr.Row(elem_classes=["lf-hidden"]):
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
             self.saved = gr.Button(elem_id="lora_forge_saved")
         self._bind()
+
+    def _frame(self, name: str) -> Any:
+        return html(frames.frame(name, self.texts.language), elem_id=f"lora_forge_{name}")
 
     def _head(self) -> Any:
         with gr.Row(elem_id="lora_forge_head"):
@@ -195,6 +202,7 @@ class _Tab:
             self.wall: photo_panel.panel(language),
             self.tags: tag_panel.panel(language),
             self.steps_bar: steps_bar.bar(language),
+            **{place: frames.frame(name, language) for name, place in self.frames.items()},
         }
 
     def _refresh(self, values: Values, _: Given) -> Changes:
