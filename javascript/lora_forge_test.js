@@ -1,0 +1,197 @@
+"use strict";
+// The Test step: what its files share: the form's values, the test that is looked at, which cell is chosen. Album, rounds
+// and the Keep step follow it.
+
+(() => {
+  const forge = window.loraForge;
+  if (!forge || !forge.kit || forge.test) return; // the host's Reload UI loads this file again
+  const kit = forge.kit;
+  const { get, kind, post, project } = kit;
+
+  // `told`: the last answer of GET test/form. `values`: what a person changed of it.
+  const form = { told: null, values: {}, plan: null, key: "" };
+  // `id`: the test that is looked at; `told`: its GET test/state, with all its cells by "epoch:strength".
+  const shown = { id: "", told: null, cells: new Map() };
+  const chosen = { name: "", epoch: null, strength: null };
+  const listeners = { form: [], plan: [], state: [], chosen: [] };
+  const on = (what, act) => listeners[what].push(act);
+  const call = (what) => listeners[what].forEach((act) => act());
+
+  const test = {
+    place: null, // the frame of the step, null until it is in the page
+    line: null, // where things are told
+    body,
+    cell: (epoch, strength) => shown.cells.get(keyOf(epoch, strength)),
+    choose,
+    current,
+    follow,
+    form,
+    guarded: (act) => kit.guarded(test.line, act),
+    keyOf,
+    load,
+    now,
+    on,
+    say: (key, values) => kit.say(test.place, key, values),
+    set,
+    show,
+    start,
+    state: () => shown.told,
+    tell: (text, how) => kit.tell(test.line, text, how),
+  };
+
+  // Strength 0 is one picture for all epochs.
+  function keyOf(epoch, strength) {
+    return Number(strength) ? `${epoch}:${Number(strength)}` : "0:0";
+  }
+
+  // ------------------------------------------------------------------ what is chosen
+
+  // What the panels beside this one go by.
+  function now() {
+    return { project: project(), kind: kind(), name: chosen.name, id: shown.id, epoch: chosen.epoch, strength: chosen.strength };
+  }
+
+  // Any of {name, id, epoch, strength}.
+  function choose(wanted) {
+    const { id, name, ...cell } = wanted;
+    const isOther = name !== undefined && name !== chosen.name;
+    if (isOther) Object.assign(chosen, { name, epoch: null, strength: null });
+    Object.assign(chosen, cell);
+    call("chosen");
+    if (isOther && form.told && form.told.name !== name) {
+      form.values = {};
+      load();
+    }
+    if (id !== undefined && id !== shown.id) show(id);
+  }
+
+  // ------------------------------------------------------------------ the form's values
+
+  const current = (key) => (key in form.values ? form.values[key] : form.told ? form.told[key] : undefined);
+
+  function set(key, value) {
+    if (form.told && JSON.stringify(form.told[key]) === JSON.stringify(value)) delete form.values[key];
+    else form.values[key] = value;
+    planSoon();
+  }
+
+  const FIELDS = ["epochs", "strengths", "prompt", "swaps", "negative", "width", "height", "steps", "guidance", "sampler", "clip_skip", "seed", "seeds"];
+
+  // What a test is asked for with.
+  function body() {
+    const made = { project: project(), kind: kind(), name: chosen.name, mode: form.values.mode || "smart" };
+    for (const key of FIELDS) if (current(key) !== undefined) made[key] = current(key);
+    return made;
+  }
+
+  // ------------------------------------------------------------------ asking
+
+  let loading = null;
+  let isOld = false; // something changed while the answer was on its way
+
+  // What is proposed follows the project, the type, the LoRA and the checkpoint.
+  function load() {
+    isOld = true;
+    loading = loading || lookUntilNew().finally(() => (loading = null));
+    return loading;
+  }
+
+  async function lookUntilNew() {
+    while (test.place && isOld) {
+      isOld = false;
+      await look();
+    }
+  }
+
+  async function look() {
+    const here = project();
+    if (!here) return;
+    await test.guarded(async () => {
+      const key = `${here}:${kind()}`;
+      if (key !== form.key) Object.assign(chosen, { name: "", epoch: null, strength: null });
+      const told = await get("test/form", { project: here, kind: kind(), name: chosen.name });
+      if (here !== project()) return load();
+      if (key !== form.key || told.name !== chosen.name) form.values = {};
+      Object.assign(form, { told, key });
+      chosen.name = told.name;
+      call("form");
+      call("chosen");
+      planSoon();
+      const known = told.tests.find((one) => one.id === shown.id);
+      if (!known) await show(told.tests.length ? told.tests[0].id : "");
+      return undefined;
+    });
+  }
+
+  const planSoon = kit.debounce(250, async () => {
+    if (!chosen.name || !test.place) return;
+    const wanted = body();
+    const plan = await post("test/plan", wanted).catch((problem) => ({ problems: [{ key: "", sentence: problem.message }] }));
+    if (JSON.stringify(wanted) !== JSON.stringify(body())) return;
+    form.plan = plan;
+    call("plan");
+  });
+
+  const start = () =>
+    test.guarded(async () => {
+      test.tell("");
+      const { id } = await post("test/start", body());
+      await load();
+      await show(id);
+      test.tell(test.say("started"), "good");
+    });
+
+  // ------------------------------------------------------------------ one test
+
+  async function show(id) {
+    shown.id = id;
+    shown.told = null;
+    shown.cells = new Map();
+    if (id) await refresh();
+    else call("state");
+    call("chosen");
+  }
+
+  let isAsking = false;
+
+  async function refresh() {
+    const { id } = shown;
+    if (!id || isAsking) return;
+    isAsking = true;
+    try {
+      const since = shown.told ? shown.told.revision : 0;
+      const told = await get("test/state", { project: project(), id, since });
+      if (id !== shown.id) return;
+      if (shown.told && told.revision === since && told.state === shown.told.state) return;
+      for (const cell of told.cells) shown.cells.set(keyOf(cell.epoch, cell.strength), cell);
+      shown.told = told;
+      takeBest(told);
+      call("state");
+    } finally {
+      isAsking = false;
+    }
+    if (id !== shown.id) await refresh(); // another one was chosen meanwhile
+  }
+
+  // The recommended cell is the chosen one until a person chooses another.
+  function takeBest(told) {
+    if (chosen.epoch !== null || !told.recommendation || told.name !== chosen.name) return;
+    const { epoch, strength } = told.recommendation;
+    Object.assign(chosen, { epoch, strength });
+    call("chosen");
+  }
+
+  let asked = 0;
+
+  // Called a few times a second: looks again while the test is at work.
+  function follow() {
+    const { told, id } = shown;
+    if (!id || Date.now() - asked < 1000) return;
+    if (told && told.state !== "running") return;
+    asked = Date.now();
+    refresh().catch(() => {}); // the live line says that the program is lost
+  }
+
+  test.refresh = refresh;
+  forge.test = test;
+})();
