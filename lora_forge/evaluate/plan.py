@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_forge.errors import ConfigError
+from lora_forge.evaluate.lora_tags import split_prompt
 from lora_forge.ports import PictureRequest
+
+if TYPE_CHECKING:
+    from lora_forge.evaluate.scores import Asked
 
 NO_EPOCH = 0
 """The epoch of the baseline: strength 0 has no file, so all epochs share it."""
@@ -73,7 +77,9 @@ class GridPlan:
     """A grid of pictures: epochs across, strengths down, ``seeds`` in every cell.
 
     ``prompt`` holds ``<lora:NAME-NUM:STRENGTH>``, where NUM and STRENGTH are meant literally and NAME is the LoRA's
-    name (or literally NAME, see :meth:`named`). ``width`` and ``height`` are in pixels.
+    name (or literally NAME, see :meth:`named`). ``width`` and ``height`` are in pixels. ``swap_prompt`` may be a second
+    one, with the same place: each cell then has a picture of it for every seed too, after those of ``prompt``.
+    ``swaps``: what it asks for that no photo shows, as tags ("white hair", "snow").
 
     Raises:
         ConfigError: a place is missing, an axis is empty or out of range; all problems at once.
@@ -90,6 +96,8 @@ class GridPlan:
     guidance: float = 7.0
     sampler: str = "dpmpp_2m"
     clip_skip: int = 1
+    swap_prompt: str = ""
+    swaps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -107,7 +115,10 @@ class GridPlan:
         Raises:
             ConfigError: the prompt asks for another LoRA.
         """
-        plan = dataclasses.replace(self, prompt=self.prompt.replace("<lora:NAME-NUM:", f"<lora:{name}-NUM:"))
+        prompt, swap_prompt = (
+            text.replace("<lora:NAME-NUM:", f"<lora:{name}-NUM:") for text in (self.prompt, self.swap_prompt)
+        )
+        plan = dataclasses.replace(self, prompt=prompt, swap_prompt=swap_prompt)
         if plan.name != name:
             raise ConfigError(
                 "The prompt asks for the LoRA {other!r}, but the grid is of {name!r}.",
@@ -122,17 +133,19 @@ class GridPlan:
         baseline = [(NO_EPOCH, 0.0)] if 0.0 in self.strengths else []
         return (*baseline, *((epoch, strength) for epoch in self.epochs for strength in self.strengths if strength))
 
+    def prompts(self) -> tuple[str, ...]:
+        """The plain prompt, and the swapped one where there is one."""
+        return (self.prompt, self.swap_prompt) if self.swap_prompt else (self.prompt,)
+
     def prompt_of(self, epoch: int, strength: float) -> str:
         """The prompt of one cell; without any LoRA tag for the baseline."""
-        if epoch == NO_EPOCH or strength == 0:
-            return re.sub(r"\s*,?\s*" + _PLACE.pattern, "", self.prompt).strip()
-        return _PLACE.sub(lambda place: f"<lora:{file_stem(place.group(1), epoch)}:{strength:g}>", self.prompt)
+        return _of_cell(self.prompt, epoch, strength)
 
     def requests(self, epoch: int, strength: float) -> tuple[PictureRequest, ...]:
-        """One request a seed."""
+        """One request a seed, of the plain prompt; then as many of the swapped one."""
         return tuple(
             PictureRequest(
-                prompt=self.prompt_of(epoch, strength),
+                prompt=_of_cell(prompt, epoch, strength),
                 negative_prompt=self.negative_prompt,
                 width=self.width,
                 height=self.height,
@@ -142,12 +155,44 @@ class GridPlan:
                 sampler=self.sampler,
                 clip_skip=self.clip_skip,
             )
+            for prompt in self.prompts()
             for seed in self.seeds
         )
+
+    def asked(self) -> tuple[Asked, ...]:
+        """What the pictures of any cell were asked for, in the order of :meth:`requests`."""
+        from lora_forge.evaluate.scores import Asked  # scores know grids, and those plans
+
+        words = [split_prompt(_of_cell(prompt, NO_EPOCH, 0.0))[0] for prompt in self.prompts()]
+        asked = [Asked(one, self.swaps if number else ()) for number, one in enumerate(words)]
+        return tuple(one for one in asked for _ in self.seeds)
+
+    @property
+    def pictures_a_cell(self) -> int:
+        """How many pictures a cell has."""
+        return len(self.prompts()) * len(self.seeds)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GridPlan:
+        """What :meth:`to_dict` gave; unknown names are left out.
+
+        Raises:
+            ConfigError: it is no grid.
+            TypeError: there is no prompt.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        lists = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
+        return cls(**lists)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; tuples become lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def _of_cell(prompt: str, epoch: int, strength: float) -> str:
+    if epoch == NO_EPOCH or strength == 0:
+        return re.sub(r"\s*,?\s*" + _PLACE.pattern, "", prompt).strip()
+    return _PLACE.sub(lambda place: f"<lora:{file_stem(place.group(1), epoch)}:{strength:g}>", prompt)
 
 
 def file_stem(name: str, epoch: int) -> str:
@@ -161,6 +206,8 @@ def _problems(plan: GridPlan) -> Iterator[str]:
         yield f"the prompt {plan.prompt!r} has no <lora:NAME-NUM:STRENGTH>: NUM and STRENGTH are where the axes go"
     elif len(names) > 1:
         yield f"the prompt asks for several LoRAs ({', '.join(sorted(names))}): a grid compares the epochs of one"
+    if plan.swap_prompt and set(_PLACE.findall(plan.swap_prompt)) != names:
+        yield f"the swapped prompt {plan.swap_prompt!r} has not the LoRA of the other one"
     if not plan.epochs or not plan.strengths or not plan.seeds:
         yield "a grid needs at least one epoch, one strength and one seed"
     if any(epoch < 1 for epoch in plan.epochs):
