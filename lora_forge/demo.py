@@ -25,7 +25,7 @@ from lora_forge.evaluate.grid import Grid, GridPlan, draw_grid
 from lora_forge.evaluate.heat import render_heat_map
 from lora_forge.evaluate.picture import save_grid
 from lora_forge.evaluate.recommend import recommend
-from lora_forge.evaluate.scores import PictureScore, score_grid
+from lora_forge.evaluate.scores import Asked, PictureScore, score_grid
 from lora_forge.events import CommandBox, Emit, Recommended
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.presets import preset
@@ -150,13 +150,13 @@ class ToyJudge:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    def score(self, images: Sequence[Image.Image], prompt: str) -> list[PictureScore]:
+    def score(self, images: Sequence[Image.Image], asked: Asked) -> list[PictureScore]:
         """Identity is the mean of her four marks, obedience the share of the prompt's tags that are seen."""
         sightings = self._judge.look_at(images)
         scores = []
         for seen in sightings:
             kept = []
-            for tag in (part.strip() for part in prompt.split(",")):
+            for tag in (part.strip() for part in asked.prompt.split(",")):
                 with contextlib.suppress(ValueError):  # the trigger word is no tag of the world
                     if tag != "1girl":
                         kept.append(seen.shows(tag))

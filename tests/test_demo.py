@@ -12,6 +12,7 @@ from PIL import Image
 
 from lora_forge.cli import main
 from lora_forge.demo import NAME, ToyJudge, demo_config, demo_plan, run_demo, write_project
+from lora_forge.evaluate.scores import Asked
 from lora_forge.events import CellDrawn, Event, LoraSaved, Recommended, StepDone
 from lora_forge.toyworld import checkpoint_path
 from lora_forge.toyworld.judge import load_judge
@@ -53,14 +54,14 @@ def test_the_judge_tells_the_subject_and_what_was_asked_for() -> None:
     judge = ToyJudge(load_judge())
     rng = random.Random(1)
     herself = [draw(replace(subject_look(rng), garment="dress", colour="red", place="snow")) for _ in range(8)]
-    scores = judge.score(herself, "ohwx, 1girl, red dress, snow")
-    assert sum(score.identity for score in scores) / 8 > 0.95
+    scores = judge.score(herself, Asked("ohwx, 1girl, red dress, snow"))
+    assert sum(score.identity or 0.0 for score in scores) / 8 > 0.95
     assert sum(score.obedience or 0.0 for score in scores) / 8 > 0.95
     others = [draw(replace(random_look(rng), garment="shirt", colour="blue", place="beach")) for _ in range(8)]
-    scores = judge.score(others, "ohwx, 1girl, red dress, snow")
-    assert sum(score.identity for score in scores) / 8 < 0.35
+    scores = judge.score(others, Asked("ohwx, 1girl, red dress, snow"))
+    assert sum(score.identity or 0.0 for score in scores) / 8 < 0.35
     assert sum(score.obedience or 0.0 for score in scores) / 8 < 0.1
-    assert judge.score(others[:1], "ohwx, 1girl")[0].obedience is None
+    assert judge.score(others[:1], Asked("ohwx, 1girl"))[0].obedience is None
 
 
 @pytest.mark.slow

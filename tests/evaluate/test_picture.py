@@ -94,7 +94,7 @@ def test_the_recommended_cell_is_framed() -> None:
 def test_bars_are_as_long_as_the_scores() -> None:
     grid = grid_of(strengths=(1.0,))
     surface = {
-        cell: CellScore.of([PictureScore(identity, None)])
+        cell: CellScore.of([PictureScore(identity)])
         for cell, identity in (((1, 1.0), 0.0), ((2, 1.0), 1.0), ((5, 1.0), 0.0))
     }
     picture = render_grid(grid, surface)
@@ -161,7 +161,7 @@ def test_heat_rises_in_lightness_and_holds_its_ends() -> None:
 
 def test_heat_maps_show_each_score_in_its_place() -> None:
     surface = {
-        (epoch, strength): CellScore.of([PictureScore(identity, None if epoch is None else 1.0)])
+        (epoch, strength): CellScore.of([PictureScore(identity, obedience=1.0)])
         for epoch, strength, identity in (
             (0, 0.0, 0.0),
             (1, 0.5, 0.25),

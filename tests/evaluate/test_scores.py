@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL.Image import Image, new
 
 from lora_forge.evaluate.grid import Grid, GridPlan
-from lora_forge.evaluate.scores import CellScore, Measure, PictureScore, score_grid
+from lora_forge.evaluate.scores import Asked, CellScore, Measure, PictureScore, score_grid
 from lora_forge.events import Event, Progress
 
 
@@ -41,7 +41,8 @@ def test_the_error_is_that_of_repeated_samples() -> None:
 
 
 def test_means_leave_out_what_can_not_be_told() -> None:
-    cell = CellScore.of([PictureScore(1.0, 0.5), PictureScore(0.0, None, health=0.5)])
+    cell = CellScore.of([PictureScore(1.0, obedience=0.5), PictureScore(0.0, health=0.5)])
+    assert cell.identity is not None
     assert cell.identity.mean == 0.5
     assert cell.health.mean == 0.75
     assert cell.obedience is not None
@@ -57,8 +58,8 @@ class RedJudge:
     def __init__(self) -> None:
         self.prompts: list[str] = []
 
-    def score(self, images: Sequence[Image], prompt: str) -> list[PictureScore]:
-        self.prompts.append(prompt)
+    def score(self, images: Sequence[Image], asked: Asked) -> list[PictureScore]:
+        self.prompts.append(asked.prompt)
         return [PictureScore(image.getpixel((0, 0))[0] / 255) for image in images]  # type: ignore[index]
 
 
@@ -69,6 +70,9 @@ def test_every_picture_of_every_cell_is_scored_on_the_words_alone() -> None:
     black, red = new("RGB", (64, 64)), new("RGB", (64, 64), (255, 0, 0))
     judge, events = RedJudge(), list[Event]()
     surface = score_grid(Grid(plan, {(0, 0.0): [black, black], (1, 1.0): [black, red]}), judge, events.append)
-    assert {cell: score.identity.mean for cell, score in surface.items()} == {(0, 0.0): 0.0, (1, 1.0): 0.5}
+    assert {cell: score.identity.mean for cell, score in surface.items() if score.identity} == {
+        (0, 0.0): 0.0,
+        (1, 1.0): 0.5,
+    }
     assert judge.prompts == ["ohwx, snow"] * 2
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2]
