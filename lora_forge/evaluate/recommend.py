@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lora_forge.errors import ConfigError
-from lora_forge.evaluate.scores import CellScore, Measure, Surface
-from lora_forge.i18n import Said, word
+from lora_forge.evaluate.scores import CellScore, Measure, ScoreName, Surface
+from lora_forge.i18n import Said, Text, word
 
 Cell = tuple[int, float]
 
@@ -36,7 +37,8 @@ class Recommendation:
     ``quality``: the harmonic mean of identity and obedience (identity alone where obedience can't be told), 0 to 1.
     ``runner_up``: the best other cell, if there is one. ``is_too_close``: its quality lies within the standard error
     of the difference. ``rivals``: how many cells can't be told apart from the kept one by these pictures.
-    ``is_usable``: False when even the best cell is broken or shows the subject less than half.
+    ``is_usable``: False when even the best cell is broken or shows the subject less than half. ``missing``: scores
+    that could not be told in any cell.
     """
 
     epoch: int
@@ -47,6 +49,7 @@ class Recommendation:
     is_too_close: bool = False
     rivals: int = 0
     is_usable: bool = True
+    missing: tuple[ScoreName, ...] = ()
 
 
 def quality(score: CellScore) -> Measure:
@@ -67,10 +70,13 @@ def quality(score: CellScore) -> Measure:
     return Measure(2 * i.mean * o.mean / total, error, count)
 
 
-def recommend(surface: Surface, least_health: float = LEAST_HEALTH) -> Recommendation:
+def recommend(
+    surface: Surface, missing: Mapping[ScoreName, Text] | None = None, least_health: float = LEAST_HEALTH
+) -> Recommendation:
     """Choose the cell with the highest :func:`quality` among the healthy ones.
 
     Qualities within ``NEAR_TIE`` of the best are a tie: the earliest epoch of them is taken, then the lowest strength.
+    ``missing``: why a score could not be told ("no tagger"), for the sentence.
     The standard error treats cells as independent; with the same seeds in every cell that is on the careful side.
 
     Raises:
