@@ -67,13 +67,17 @@
     if (snapshot) act(snapshot);
   }
 
+  const fileListeners = [];
+  // `act()` when a run has saved a file.
+  const onFiles = (act) => fileListeners.push(act);
+
   function showNewFiles(told) {
     const now = `${told.job}:${told.files.length}`;
     if (files !== null && files !== now && told.files.length) {
       // Cards appear only when the hosts' own refresh buttons are pressed.
       press("#txt2img_lora_extra_refresh_internal");
       press("#img2img_lora_extra_refresh_internal");
-      press("#lora_forge_saved");
+      for (const act of fileListeners) act();
     }
     files = now;
   }
@@ -266,18 +270,12 @@
     place.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
-  // Paste the infotext into txt2img, see that it arrived, and press Generate if asked to.
-  async function test(text, expected, presses) {
-    if (!text || !expected) return false;
+  // Put an infotext into txt2img, see that it arrived, and press Generate if asked to. `tell(sentence)` says how it goes.
+  async function fillTxt2img(text, wanted, presses, tell) {
     const say = words();
-    const tell = (sentence) => {
-      const place = $("#lora_forge_grid_message .lf-note, #lora_forge_grid_message > div, #lora_forge_grid_message");
-      if (place) place.textContent = sentence;
-    };
     tell(say.pasting);
-    await wait(100);
+    await completed(text);
     $("#lora_forge_paste").click();
-    const wanted = JSON.parse(expected);
     const until = Date.now() + 60000;
     let written = Date.now();
     for (;;) {
@@ -286,7 +284,7 @@
         if (isFilled(wanted)) break;
       }
       if (Date.now() > until) {
-        tell(say.refused);
+        tell(say.refused, "error");
         return false;
       }
       // On a quick machine the host answers the change of an axis' type with the values from before the paste.
@@ -297,13 +295,22 @@
       }
       await wait(100);
     }
-    if (!presses) {
-      tell(say.pasted);
-      return true;
-    }
-    $("#txt2img_generate").click();
-    tell(say.pressed);
+    if (presses) $("#txt2img_generate").click();
+    tell(presses ? say.pressed : say.pasted, "good");
     return true;
+  }
+
+  // The host's own settings that pasting would override are put to the text first, by the page's own hidden button.
+  async function completed(text) {
+    const field = "#lora_forge_infotext textarea, #lora_forge_infotext input";
+    write("#lora_forge_wished textarea, #lora_forge_wished input", "");
+    write(field, "");
+    await wait(100);
+    write("#lora_forge_wished textarea, #lora_forge_wished input", text);
+    await wait(100);
+    $("#lora_forge_complete").click();
+    for (let tries = 0; tries < 100 && !value(field); tries += 1) await wait(100);
+    await wait(100);
   }
 
   setInterval(() => {
@@ -322,5 +329,5 @@
 
   const word = (key) => words()[key] || key;
 
-  window.loraForge = { chosen, clock, isVisible, onTold, press, ready, test, word };
+  window.loraForge = { chosen, clock, fillTxt2img, isVisible, onFiles, onTold, press, ready, word };
 })();

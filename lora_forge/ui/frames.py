@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from lora_forge.i18n import say
 from lora_forge.ui import markup
 from lora_forge.ui.album_words import ALBUM_WORDS
+from lora_forge.ui.chores import MODEL_WORDS
 from lora_forge.ui.keep_words import KEEP_WORDS, LORAS_WORDS
 from lora_forge.ui.rounds_words import ROUNDS_WORDS
 from lora_forge.ui.test_words import TEST_WORDS
 
 FRAMES: Mapping[str, Mapping[str, str]] = {
-    "test": TEST_WORDS,
+    "test": {**MODEL_WORDS, **TEST_WORDS},
     "rounds": ROUNDS_WORDS,
     "album": ALBUM_WORDS,
     "keep": KEEP_WORDS,

@@ -13,16 +13,15 @@ import gradio as gr
 
 from lora_forge import __version__
 from lora_forge.errors import DatasetError, LoraForgeError
-from lora_forge.evaluate import xyz
 from lora_forge.i18n import LANGUAGES, say, word
 from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
 from lora_forge.ui import (
     frames,
-    grid_panel,
     live,
     markup,
     parts_card,
+    paste,
     photo_panel,
     photos,
     shop,
@@ -74,14 +73,12 @@ class _Tab:
             self.history = html(train_panel.history(self.texts.language), elem_id="lora_forge_history")
         self.form = Form(**made)
         with gr.Column(elem_classes=["lf-step", "lf-in-test"]):
-            self.grid = grid_panel.build(self.texts, desk, self.form, around)
             self.frames = {name: self._frame(name) for name in ("test", "rounds", "album")}
         with gr.Column(elem_classes=["lf-step", "lf-in-keep"]):
             self.frames |= {name: self._frame(name) for name in ("keep", "loras")}
-        # pressed by the script: when the tab comes into view, and when a file was saved
-        with gr.Row(elem_classes=["lf-hidden"]):
+        paste.build(around)
+        with gr.Row(elem_classes=["lf-hidden"]):  # pressed by the script when the tab comes into view
             self.refresh = gr.Button(elem_id="lora_forge_refresh")
-            self.saved = gr.Button(elem_id="lora_forge_saved")
         self._bind()
 
     def _frame(self, name: str) -> Any:
@@ -152,10 +149,9 @@ class _Tab:
             self._language,
             [*texts.components, *self._drawn(), self.banner, self.parts, self.base, self.stock],
         )
-        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner, self.grid.lora]
+        shown = [form.checkpoint, self.base, form.project, self.stock, self.banner]
         refreshed = self._on(self.refresh.click, self._refresh, shown)
         on(refreshed.then, None, js="() => { window.loraForge && window.loraForge.ready(); return []; }")
-        self._on(self.saved.click, self._saved, [self.grid.lora, *self.grid.proposed()])
         self._on(self.look.click, self._refresh, shown)
         switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base], queued=True)
         on(switched.then, None, [form.checkpoint], js="(title) => { window.loraForge.chosen(title); return []; }")
@@ -171,7 +167,7 @@ class _Tab:
         queued: bool = False,
     ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
-        lines = (self.brought, self.stock, self.base, self.grid.message)
+        lines = (self.brought, self.stock, self.base)
         place = next(line for line in lines if line in outputs)
 
         def guarded(given: Given) -> Changes:
@@ -207,7 +203,6 @@ class _Tab:
 
     def _refresh(self, values: Values, _: Given) -> Changes:
         base = shop.base_of(self.desk, values.language)
-        loras = list(xyz.trained(self.desk.lora_dir()))
         projects = photos.list_projects(self.desk)
         is_open = bool(projects) and not values.project
         if is_open:
@@ -219,17 +214,7 @@ class _Tab:
             self.form.project: update(choices=projects, **({"value": values.project} if is_open else {})),
             self.stock: self._stock_text(values.project, values.language),
             self.banner: self._warning(values.language),
-            self.grid.lora: update(choices=loras),
         }
-
-    def _saved(self, values: Values, _: Given) -> Changes:
-        """The LoRA that is being trained is the one to test, with the epochs it has by now."""
-        name = str(self.board.snapshot()["title"])
-        loras = list(xyz.trained(self.desk.lora_dir()))
-        if name not in loras:
-            return {self.grid.lora: update(choices=loras)}
-        proposed = grid_panel.proposed(self.desk, self.grid, name, values)
-        return {self.grid.lora: update(choices=loras, value=name), **proposed}
 
     def _switch(self, values: Values, _: Given) -> Changes:
         try:

@@ -1,0 +1,52 @@
+"use strict";
+// The Test step, put together from its parts.
+
+(() => {
+  const forge = window.loraForge;
+  if (!forge || !forge.test || forge.test.step) return; // the host's Reload UI loads this file again
+  const kit = forge.kit;
+  const { mount, part, put } = kit;
+  const test = forge.test;
+
+  let wasRunning = false;
+  let shownFor = "";
+
+  function build(place) {
+    test.place = place;
+    test.line = part("div.lf-told", { hidden: true });
+    put(place, test.fields.build(), test.line, ...test.verdict.build(), ...test.grid.build());
+    test.fields.draw();
+    test.verdict.draw();
+    test.grid.draw();
+    if (isOpen()) reload();
+  }
+
+  const isOpen = () => ["test", "keep"].includes(kit.step());
+  const wanted = () => `${kit.project()}:${kit.kind()}:${kit.language()}`;
+
+  function reload() {
+    shownFor = wanted();
+    test.load();
+  }
+
+  // The test that the board works on is looked at, whoever started it.
+  forge.onTold((told) => {
+    if (!test.place) return;
+    const { about } = told;
+    const isOurs = Boolean(about && about.test) && about.project === kit.project();
+    const isRunning = isOurs && ["waiting", "running", "stopping"].includes(told.state);
+    if (wasRunning && !isRunning && test.now().id) test.refresh().then(() => test.load());
+    wasRunning = isRunning;
+  });
+  forge.onFiles(() => test.place && isOpen() && reload());
+
+  mount("#lora_forge_test .lf-test", build);
+  kit.onStep(() => test.place && isOpen() && reload());
+  setInterval(() => {
+    if (!test.place || !forge.isVisible() || !isOpen()) return;
+    if (wanted() !== shownFor) reload();
+    test.follow();
+  }, 300);
+
+  test.step = true;
+})();
