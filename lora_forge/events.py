@@ -196,6 +196,14 @@ class CellDrawn(Event):
 
 
 @dataclass(frozen=True)
+class CellScored(Event):
+    """The pictures of one cell were looked at by the judges."""
+
+    epoch: int
+    strength: float
+
+
+@dataclass(frozen=True)
 class GridSaved(Event):
     """A labelled grid picture was written."""
 

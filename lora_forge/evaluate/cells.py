@@ -35,27 +35,51 @@ class CellStore:
 
     def load(self, epoch: int, strength: float) -> list[Image.Image] | None:
         """The pictures of a cell, or None when one is missing, damaged or drawn from something else."""
+        found = self.load_each(epoch, strength)
+        pictures = [picture for picture in found if picture is not None]
+        return pictures if len(pictures) == len(found) else None
+
+    def load_each(self, epoch: int, strength: float) -> list[Image.Image | None]:
+        """The pictures of a cell one by one; None for each that is missing, damaged or drawn from something else.
+
+        Of an epoch whose file is gone there is nothing to compare with: what was drawn from it counts as it is.
+        """
         if self._folder is None:
-            return None
-        pictures = []
-        for request in self._plan.requests(epoch, strength):
-            picture = _read(self._path(epoch, strength, request.seed), self._mark(epoch, request))
-            if picture is None:
-                return None
-            pictures.append(picture)
-        return pictures
+            return [None] * self._plan.pictures_a_cell
+        paths, requests = self.paths(epoch, strength), self._plan.requests(epoch, strength)
+        return [
+            _read(path, self._mark(epoch, request) if self._has_file(epoch) else None)
+            for path, request in zip(paths, requests, strict=True)
+        ]
 
     def save(self, epoch: int, strength: float, pictures: Sequence[Image.Image]) -> None:
         """Write the pictures of a cell, each whole or not at all."""
-        if self._folder is None:
-            return
-        for request, picture in zip(self._plan.requests(epoch, strength), pictures, strict=True):
-            _write(self._path(epoch, strength, request.seed), picture, self._mark(epoch, request))
+        for number, picture in enumerate(pictures):
+            self.save_one(epoch, strength, number, picture)
 
-    def _path(self, epoch: int, strength: float, seed: int) -> Path:
-        assert self._folder is not None
+    def save_one(self, epoch: int, strength: float, number: int, picture: Image.Image) -> None:
+        """Write the picture with that ``number`` (from 0) among the cell's requests."""
+        if self._folder is not None:
+            request = self._plan.requests(epoch, strength)[number]
+            _write(self.paths(epoch, strength)[number], picture, self._mark(epoch, request))
+
+    def paths(self, epoch: int, strength: float) -> list[Path]:
+        """Where the pictures of a cell are, or would be, in the order of the plan's requests; none without a folder."""
+        if self._folder is None:
+            return []
         stem = "baseline" if epoch == NO_EPOCH else f"{file_stem(self._plan.name, epoch)}_{strength:g}"
-        return self._folder / f"{stem}_seed{seed}.png"
+        kinds = ("", "_swapped")[: len(self._plan.prompts())]
+        return [self._folder / f"{stem}{kind}_seed{seed}.png" for kind in kinds for seed in self._plan.seeds]
+
+    def mark(self, epoch: int, strength: float) -> str:
+        """What a cell is drawn from, as one fingerprint; empty where its file is gone."""
+        if not self._has_file(epoch):
+            return ""
+        marks = [self._mark(epoch, request) for request in self._plan.requests(epoch, strength)]
+        return hashlib.sha256("".join(marks).encode()).hexdigest()
+
+    def _has_file(self, epoch: int) -> bool:
+        return epoch == NO_EPOCH or epoch in self._files
 
     def _mark(self, epoch: int, request: PictureRequest) -> str:
         if epoch != NO_EPOCH and epoch not in self._hashes:
@@ -70,9 +94,11 @@ def _write(path: Path, picture: Image.Image, mark: str) -> None:
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG", pnginfo=info))
 
 
-def _read(path: Path, mark: str) -> Image.Image | None:
+def _read(path: Path, mark: str | None) -> Image.Image | None:
+    """The picture, if it carries ``mark``, or any where that is None."""
     try:
         with Image.open(path) as picture:
-            return picture.convert("RGB") if picture.info.get(_KEY) == mark else None
+            found = picture.info.get(_KEY)
+            return picture.convert("RGB") if found and mark in (None, found) else None
     except (OSError, UnidentifiedImageError):
         return None

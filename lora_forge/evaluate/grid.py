@@ -25,7 +25,7 @@ _REUSED = word("{done} of {total} cells, {pictures} picture(s) each; {reused} ta
 
 @dataclass
 class Grid:
-    """The pictures of a plan. ``cells``: (epoch, strength) to one picture a seed; the baseline is (0, 0.0)."""
+    """The pictures of a plan. ``cells``: (epoch, strength) to one picture a request; the baseline is (0, 0.0)."""
 
     plan: GridPlan
     cells: dict[tuple[int, float], list[Image]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def draw_grid(
         ConfigError: the plan's prompt asks for another LoRA.
     """
     plan = plan.named(name)
-    store = CellStore(cells_dir, host.info(), plan, _epoch_files(plan, lora_dirs))
+    store = CellStore(cells_dir, host.info(), plan, files_of(plan, lora_dirs))
     grid, wanted = Grid(plan), plan.cells()
     emit(StageStarted("grid", len(wanted), "cells"))
     for cell in wanted:
@@ -98,25 +98,40 @@ def _draw(
         for cell in cells:
             if should_stop():
                 return
-            yield cell, list(itertools.islice(drawn, len(plan.seeds)))
+            yield cell, list(itertools.islice(drawn, plan.pictures_a_cell))
     finally:
         if isinstance(drawn, Generator):  # gives the checkpoint back now, not when the collector comes by
             drawn.close()
 
 
-def _epoch_files(plan: GridPlan, lora_dirs: Sequence[Path]) -> dict[int, Path]:
+def files_there(plan: GridPlan, lora_dirs: Sequence[Path]) -> tuple[dict[int, Path], tuple[int, ...]]:
+    """The files of a plan by epoch, and the epochs that have none.
+
+    Raises:
+        LoraFileError: a file is there twice.
+    """
     if not any(plan.strengths):
-        return {}
+        return {}, ()
     files: dict[int, Path] = {}
-    missing: list[str] = []
+    missing: list[int] = []
     for epoch in plan.epochs:
-        stem = file_stem(plan.name, epoch)
         try:
-            files[epoch] = find_lora(stem, lora_dirs)
+            files[epoch] = find_lora(file_stem(plan.name, epoch), lora_dirs)
         except LoraFileError as cause:
             if "first" in cause.values:  # there twice, not missing
                 raise
-            missing.append(f"{stem}.safetensors")
+            missing.append(epoch)
+    return files, tuple(missing)
+
+
+def files_of(plan: GridPlan, lora_dirs: Sequence[Path]) -> dict[int, Path]:
+    """The files of a plan by epoch.
+
+    Raises:
+        LoraFileError: some are missing, and all of those are named; or one is there twice.
+    """
+    files, gone = files_there(plan, lora_dirs)
+    missing = [f"{file_stem(plan.name, epoch)}.safetensors" for epoch in gone]
     if missing:
         raise LoraFileError(
             "The grid needs files that are not there: {missing}. Looked in {places}.",
@@ -128,6 +143,6 @@ def _epoch_files(plan: GridPlan, lora_dirs: Sequence[Path]) -> dict[int, Path]:
 
 
 def _done(grid: Grid, wanted: int, reused: int) -> StageDone:
-    values = {"done": len(grid.cells), "total": wanted, "pictures": len(grid.plan.seeds), "reused": reused}
+    values = {"done": len(grid.cells), "total": wanted, "pictures": grid.plan.pictures_a_cell, "reused": reused}
     template = _REUSED if reused else "{done} of {total} cells, {pictures} picture(s) each"
     return StageDone("grid", template, values)
