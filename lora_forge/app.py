@@ -48,12 +48,11 @@ def build() -> Any:
 def _build() -> Any:
     from lora_forge import web
     from lora_forge.host.pasting import WebUITxt2Img
-    from lora_forge.jobs import board
     from lora_forge.ui.around import Around
     from lora_forge.ui.tab import build_tab
 
     around = Around(txt2img=WebUITxt2Img(), warning=web.exposure_warning, reads_folders=_reads_folders)
-    return build_tab(desk(), board(), around)
+    return build_tab(desk(), around)
 
 
 def started(app: Any, page: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from argparse import Namespace
 from typing import Any
@@ -35,7 +34,6 @@ def run(args: Namespace, console: Console) -> int:
     exposed = "Everyone who can reach this machine can use this page: --host opens it, and it has no login."
     around = Around(
         warning=lambda: "" if args.host in LOCAL else exposed,
-        command=lambda: shlex.join(["lora-forge", "grid", "--base", str(desk.base_path() or "FILE")]),
         reads_folders=lambda: args.host in LOCAL,
     )
     serve(args.host, args.port, desk, around, mount, not args.no_browser, started)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_forge.errors import MissingPartError, TrainingError
-from lora_forge.jobs import board
 from lora_forge.ports import Desk
 from lora_forge.ui.around import Around
 
@@ -47,7 +46,7 @@ def serve(
 
     from lora_forge.ui.page import OnlyFromHere, build_page
 
-    page = build_page(desk, board(), around)
+    page = build_page(desk, around)
     try:
         app, address, _ = page.queue().launch(
             server_name=host,

@@ -21,10 +21,9 @@ class Txt2Img(Protocol):
 
 @dataclass(frozen=True)
 class Around:
-    """``warning``: a sentence while strangers can reach the page, else empty. ``reads_folders``: whether a person
-    may name any folder of the machine. ``command``: how to draw a grid in a terminal, where there is no txt2img."""
+    """``warning``: a sentence while strangers can reach the page, else empty. ``reads_folders``: whether a person may
+    name any folder of the machine."""
 
     txt2img: Txt2Img | None = None
     warning: Callable[[], str] = lambda: ""
     reads_folders: Callable[[], bool] = lambda: True
-    command: Callable[[], str] = lambda: "lora-forge grid"

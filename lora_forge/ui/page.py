@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
 from lora_forge.ui import assets
 from lora_forge.ui.around import Around
@@ -32,12 +31,12 @@ class OnlyFromHere:
         await self._app(scope, receive, send_with_policy)
 
 
-def build_page(desk: Desk, board: JobBoard, around: Around) -> Any:
+def build_page(desk: Desk, around: Around) -> Any:
     """The page as ``gradio.Blocks``, not yet served."""
     # Fonts of the system: gradio's own theme fetches them from the web.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     with gr.Blocks(title="LoRA Forge", css=assets.style(), theme=theme, analytics_enabled=False) as page:
-        fill_tab(desk, board, around)
+        fill_tab(desk, around)
         # as text that is run when the page is there: the one way that all three gradios know
         script = {"_js" if MAJOR == 3 else "js": f"() => {{ (0, eval)({json.dumps(assets.script())}); return []; }}"}
         page.load(fn=None, inputs=None, outputs=None, **script)

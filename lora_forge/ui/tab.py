@@ -14,7 +14,6 @@ import gradio as gr
 from lora_forge import __version__
 from lora_forge.errors import DatasetError, LoraForgeError
 from lora_forge.i18n import LANGUAGES, say, word
-from lora_forge.jobs import JobBoard
 from lora_forge.ports import Desk
 from lora_forge.ui import (
     frames,
@@ -38,24 +37,24 @@ Given = dict[Any, Any]
 Changes = dict[Any, Any]
 
 
-def build_tab(desk: Desk, board: JobBoard, around: Around | None = None) -> Any:
+def build_tab(desk: Desk, around: Around | None = None) -> Any:
     """The page as ``gradio.Blocks``, for a host's tab or for a page of its own."""
     with gr.Blocks(analytics_enabled=False) as page:
-        fill_tab(desk, board, around or Around())
+        fill_tab(desk, around or Around())
     return page
 
 
-def fill_tab(desk: Desk, board: JobBoard, around: Around) -> None:
+def fill_tab(desk: Desk, around: Around) -> None:
     """The tab's contents, within a ``gradio.Blocks`` that is open."""
     with gr.Column(elem_id="lora_forge"):
-        _Tab(desk, board, around)
+        _Tab(desk, around)
 
 
 class _Tab:
     """The widgets, and what happens when they are used."""
 
-    def __init__(self, desk: Desk, board: JobBoard, around: Around) -> None:
-        self.desk, self.board, self.around = desk, board, around
+    def __init__(self, desk: Desk, around: Around) -> None:
+        self.desk, self.around = desk, around
         self.texts = Texts(desk.language())
         made = {"language": self._head()}
         self.parts = parts_card.build(self.texts, made["language"])

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_forge.events import CommandBox
 from lora_forge.host.desk import StandaloneDesk
 from lora_forge.toyworld import checkpoint_path
 from lora_forge.toyworld.subject import photos
-from lora_forge.work import RunRequest, gather, run
 
 
 @pytest.fixture
@@ -29,12 +27,3 @@ def folder(tmp_path: Path) -> Path:
         (place / f"photo-{number}.txt").write_text(", ".join(tags) if isinstance(tags, (list, tuple)) else tags)
     (place / "broken.png").write_bytes(b"no picture")
     return place
-
-
-@pytest.fixture
-def saved_lora(desk: StandaloneDesk, folder: Path) -> str:
-    """The name of a LoRA of two epochs, really trained for a step each."""
-    gather(desk, "anna", [folder], "ohwx", lambda event: None, allows_paths=True)
-    request = RunRequest(desk.data_root() / "anna", "anna", "toyworld", 1, 2, {"preview_every_steps": 0})
-    assert run(desk, request, lambda event: None, CommandBox()).outcome == "done"
-    return "anna"

@@ -13,11 +13,10 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
-from lora_forge.errors import DatasetError, LoraForgeError
+from lora_forge.errors import DatasetError
 from lora_forge.host.desk import StandaloneDesk
 from lora_forge.i18n import catalogue
-from lora_forge.jobs import JobBoard
-from lora_forge.ui import grid_panel, photos
+from lora_forge.ui import photos
 from lora_forge.ui.around import Around
 from lora_forge.ui.form import Values
 from lora_forge.ui.tab import _Tab, build_tab
@@ -30,7 +29,7 @@ _ENGLISH = re.compile(r"[A-Za-z]{3,} [a-z]{2,}")
 def tab(desk: StandaloneDesk) -> _Tab:
     """Built on the toy world."""
     with gr.Blocks():
-        return _Tab(desk, JobBoard(), Around())
+        return _Tab(desk, Around())
 
 
 def shown_texts(blocks: list[Any]) -> dict[str, str]:
@@ -48,7 +47,7 @@ def shown_texts(blocks: list[Any]) -> dict[str, str]:
 
 def test_a_chinese_page_has_no_english_sentence(desk: StandaloneDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    texts = shown_texts(list(build_tab(desk, JobBoard()).blocks.values()))
+    texts = shown_texts(list(build_tab(desk).blocks.values()))
     assert len(texts) > 40
     assert {place: text for place, text in texts.items() if _ENGLISH.search(text)} == {}
 
@@ -70,6 +69,7 @@ def test_switching_the_language_says_every_text_anew(tab: _Tab) -> None:
     assert "自动打标" in everything[tab.tags]
     assert "打标" in everything[tab.steps_bar]
     assert "开始炼丹" in everything[tab.train]
+    assert "智能网格" in everything[tab.frames["test"]]
 
 
 def test_photos_come_in_and_what_is_left_out_is_named(tab: _Tab, folder: Path) -> None:
@@ -83,31 +83,14 @@ def test_photos_come_in_and_what_is_left_out_is_named(tab: _Tab, folder: Path) -
 
 def test_folders_can_be_closed(desk: StandaloneDesk, folder: Path) -> None:
     with gr.Blocks():
-        tab = _Tab(desk, JobBoard(), Around(reads_folders=lambda: False))
+        tab = _Tab(desk, Around(reads_folders=lambda: False))
     with pytest.raises(DatasetError, match="closed to this page"):
         tab._taken(Values(project="anna", folder=str(folder)), {})
 
 
-def test_a_new_file_is_offered_to_the_grid(tab: _Tab, saved_lora: str) -> None:
-    changes = tab._saved(Values(), {})
-    assert tab.board.snapshot()["title"] == ""
-    assert changes[tab.grid.lora]["choices"] == [saved_lora]
-    proposed = grid_panel.proposed(tab.desk, tab.grid, saved_lora, Values(kind="toyworld"))
-    assert proposed[tab.grid.epochs] == "1-2"
-    assert proposed[tab.grid.prompt] == f"ohwx, <lora:{saved_lora}-NUM:STRENGTH>"
-    given = {tab.form.language: "en", tab.grid.lora: saved_lora, tab.grid.epochs: "1-2", tab.grid.strengths: "0.5,1"}
-    given |= {tab.grid.baseline: True, tab.grid.prompt: "a <lora:NAME-NUM:STRENGTH>", tab.grid.negative: ""}
-    given |= {tab.grid.size_px: 64, tab.grid.steps: 4, tab.grid.seed: 3}
-    plan = grid_panel.plan_of(tab.desk, tab.grid, Values(kind="toyworld"), given)
-    wanted = (f"a <lora:{saved_lora}-NUM:STRENGTH>", (0.0, 0.5, 1.0), 64)
-    assert (plan.prompt, plan.strengths, plan.width) == wanted
-    with pytest.raises(LoraForgeError, match=r"no file for anna-000003\.safetensors"):
-        grid_panel.plan_of(tab.desk, tab.grid, Values(), {**given, tab.grid.epochs: "3"})
-
-
 def test_a_refusal_is_shown_in_the_persons_language(desk: StandaloneDesk, folder: Path) -> None:
     with gr.Blocks() as page:
-        tab = _Tab(desk, JobBoard(), Around())
+        tab = _Tab(desk, Around())
     if isinstance(page.fns, list):  # gradio 3
         places = [(known["targets"], known["trigger"]) for known in page.dependencies]
         take = page.fns[places.index(([tab.take._id], "click"))]
