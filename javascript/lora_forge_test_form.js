@@ -36,7 +36,7 @@
     const element = part("input", { type: "number", step: key === "guidance" ? 0.5 : ["width", "height"].includes(key) ? 8 : 1, min: 0 });
     element.addEventListener("input", () => Number.isFinite(element.valueAsNumber) && test.set(key, element.valueAsNumber));
     inputs[key] = { element, write: (value) => (element.value = value) };
-    return part("label.lf-field", {}, part("span", {}, say(key)), element);
+    return part("label.lf-field", { data: { key } }, part("span", {}, say(key)), element);
   }
 
   function sampler() {
@@ -80,7 +80,7 @@
       part("datalist", { id: "lf_test_swaps" }),
       part(
         "details.lf-list",
-        {},
+        { id: "lora_forge_test_more" },
         part("summary", {}, say("more")),
         knob("negative", text("negative", true)),
         part("div.lf-tools.lf-test-more", {}, ...NUMBERS.map(number), sampler())

@@ -71,12 +71,12 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
 
     # it is the one to test, without a reload
     go(page, "test")
-    page.wait_for_function("document.querySelector('#lora_forge_grid_lora input').value === 'anna_v2'")
-    assert page.input_value(text_field("grid_epochs")) == "1-2"
-    assert page.input_value(text_field("grid_prompt")) == "anna, <lora:anna_v2-NUM:STRENGTH>"
-    page.click("#lora_forge_grid_command")
-    page.wait_for_selector("#lora_forge_grid_message pre")
-    assert "--epochs 1-2" in page.inner_text("#lora_forge_grid_message pre")
+    wait_for_value(page, "#lora_forge_test_lora", "anna_v2")
+    wait_for_value(page, "#lora_forge_test [data-key=epochs] input", "1-2")
+    wait_for_value(page, "#lora_forge_test [data-key=prompt] textarea", "anna, <lora:anna_v2-NUM:STRENGTH>")
+    page.click("#lora_forge_test_command")
+    page.wait_for_selector("#lora_forge_test pre")
+    assert "--epochs 1-2" in page.inner_text("#lora_forge_test pre")
 
     # a used name is refused
     go(page, "train")
@@ -112,8 +112,8 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
 def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
     go(page, "train")
     go(page, "test")
-    page.click("#lora_forge_grid_command")
-    page.wait_for_selector("#lora_forge_grid_message .lf-error:has-text('No LoRA is chosen.')")
+    page.click("#lora_forge_test_command")
+    page.wait_for_selector("#lora_forge_test .lf-error")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -122,7 +122,7 @@ def test_it_fits_the_page_in_both_themes(browser: Any, served: Served, theme: st
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(f"{served.address}?__theme={theme}", wait_until="domcontentloaded")
         page.wait_for_selector("#lora_forge[data-step]", timeout=60_000)
-        for step in ("photos", "tags", "test", "train"):
+        for step in ("photos", "tags", "test", "keep", "train"):
             go(page, step)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, step
         text, paper = page.evaluate(

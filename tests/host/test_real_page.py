@@ -33,11 +33,6 @@ SETTINGS = {
 }
 
 
-def field(name: str) -> str:
-    """gradio 3 and 4 make a textarea of what is an input in gradio 5."""
-    return f"#lora_forge_{name} textarea, #lora_forge_{name} input"
-
-
 @pytest.fixture
 def page(program: Program, browser: Any) -> Iterator[Any]:  # noqa: F811 - the fixture
     """The WebUI's page with our tab open; an error of ours in its script fails the test."""
@@ -105,14 +100,14 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
         page.wait_for_selector(f"#txt2img_lora_cards .card .name:text('{stem}')", timeout=60_000)
 
     page.click("#tabs button:has-text('LoRA Forge')")
-    page.wait_for_function(f"document.querySelector('#lora_forge_grid_lora input').value === '{NAME}'")
     go(page, "test")
-    page.fill(field("grid_strengths"), "1")
-    page.check("#lora_forge_grid_baseline input")
-    page.fill("#lora_forge_grid_size input", str(CELL_PX))
-    page.fill("#lora_forge_grid_steps input", "1")
+    page.wait_for_function(f"document.querySelector('#lora_forge_test_lora').value === '{NAME}'")
+    page.fill("#lora_forge_test [data-key=strengths] input", "0, 1")
+    page.click("#lora_forge_test_more > summary")
+    for key, value in (("width", CELL_PX), ("height", CELL_PX), ("steps", 1)):
+        page.fill(f"#lora_forge_test [data-key={key}] input", str(value))
     page.wait_for_timeout(1000)
-    page.click("#lora_forge_grid_start")
+    page.click("#lora_forge_test_txt2img")
     page.wait_for_function(
         """() => document.querySelector('#txt2img_gallery img')
             && getComputedStyle(document.querySelector('#txt2img_interrupt')).display === 'none'""",
