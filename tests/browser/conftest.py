@@ -15,8 +15,12 @@ from typing import Any
 
 import pytest
 
+from lora_forge.dataset.traits import Traits
+from lora_forge.events import CommandBox
+from lora_forge.host.desk import StandaloneDesk
 from lora_forge.toyworld import checkpoint_path
-from lora_forge.toyworld.subject import photos
+from lora_forge.toyworld.subject import TRAIT_TAGS, TRIGGER, photos
+from lora_forge.work import RunRequest, gather, run
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -109,3 +113,21 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         (folder / f"photo-{number}.txt").write_text(", ".join(tags), encoding="utf-8")
     (folder / "broken.png").write_bytes(b"no picture")
     return sorted(str(path) for path in folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def girl(served: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a project on the served page, and of its LoRA of three epochs, really trained for a few steps."""
+    folder = tmp_path_factory.mktemp("girl")
+    for number, (picture, tags) in enumerate(photos(0)[:6], start=1):
+        picture.save(folder / f"photo-{number}.png")
+        kept = [TRIGGER, *(tag for tag in tags if tag not in TRAIT_TAGS)]
+        (folder / f"photo-{number}.txt").write_text(", ".join(kept), encoding="utf-8")
+    desk = StandaloneDesk(served.data / "projects", served.data / "loras", base=checkpoint_path(), device="cpu")
+    gather(desk, "girl", [folder], TRIGGER, lambda event: None, allows_paths=True)
+    project = desk.data_root() / "girl"
+    answers = {**dict.fromkeys(TRAIT_TAGS, "part"), "white shirt": "changeable"}
+    (project / "traits.json").write_text(Traits(answers, {}, "toyworld").text(), encoding="utf-8")
+    request = RunRequest(project, "girl", "toyworld", 2, 3, {"preview_every_steps": 0}, trigger_word=TRIGGER)
+    assert run(desk, request, lambda event: None, CommandBox()).outcome == "done"
+    return "girl"
