@@ -67,9 +67,12 @@
     };
     const made = [];
     if (["stopped", "failed", "interrupted"].includes(told.state)) made.push(act("resume", "test/resume", again));
-    if (told.state === "done" && told.mode === "smart" && told.cells_left) made.push(act("finish", "test/finish", again));
+    if (told.state === "done" && told.mode === "smart" && told.done < whole(told)) made.push(act("finish", "test/finish", again));
     return [...made, act("remove", "test/remove", gone)];
   }
+
+  // Cells of the full grid; strength 0 is one.
+  const whole = (told) => 1 + told.epochs.length * told.strengths.filter((one) => one > 0).length;
 
   function drawVerdict(told) {
     const best = told.recommendation;

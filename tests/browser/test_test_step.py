@@ -60,9 +60,8 @@ def test_a_grid_is_drawn_scored_and_read(page: Any, served: Served, girl: str) -
     # read: maps with a number in each cell, a sentence, a diagnosis with its evidence
     page.wait_for_selector("#lora_forge_verdict .lf-plan:has-text('epoch')")
     page.wait_for_selector("#lora_forge_verdict .lf-diagnosis li", state="attached")
-    numbers = page.evaluate(
-        "[...document.querySelectorAll('#lora_forge_test [data-score=identity] .lf-spot')].map((one) => one.textContent)"
-    )
+    spots = page.locator(f"{TEST} [data-score=identity] .lf-spot")
+    numbers = spots.all_inner_texts()
     assert len(numbers) == 7
     assert all(re.fullmatch(r"\d{1,3}", one) for one in numbers)
 
