@@ -13,7 +13,7 @@ from torch import Tensor
 from lora_forge.config import Optimizer, TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
 from lora_forge.train.network import Network
-from lora_forge.train.schedules import rate_factor
+from lora_forge.train.schedules import rate_at
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,16 @@ def is_self_scheduled(config: TrainConfig) -> bool:
     return config.optimizer == "schedule_free"
 
 
-def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, total_steps: int) -> float:
-    """Set every group's rate for ``step`` (from 1); returns that of the UNet (or of what is trained instead)."""
+def set_rates(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, total_steps: int, ends: Sequence[int] = ()
+) -> float:
+    """Set every group's rate for ``step`` (from 1); returns that of the UNet (or of what is trained instead).
+
+    ``ends``: steps at which the run was done before it was made longer, see ``schedules.rate_at``.
+    """
     factor = 1.0
     if not is_self_scheduled(config):
-        factor = rate_factor(config.schedule, step, total_steps, config.warmup_steps, config.schedule_cycles)
+        factor = rate_at(config.schedule, step, total_steps, ends, config.warmup_steps, config.schedule_cycles)
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
     return float(optimizer.param_groups[0]["lr"])

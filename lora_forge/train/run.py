@@ -46,7 +46,7 @@ from lora_forge.train.preview import prompts_of
 from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.small_convs import small_convs_as_products
-from lora_forge.train.state import PATTERN, RunState, load_newest
+from lora_forge.train.state import PATTERN, RunState, ends_of, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 
@@ -54,6 +54,10 @@ _FROM_START = word("No state was saved before the interruption: the run starts f
 _ANOTHER_END = word(
     "The run was planned for {before} epochs and now has {now}: "
     "from here on its learning rate ({schedule}) is that of the new length."
+)
+_LONGER = word(
+    "The run was done after {before} epochs and goes on to {now}: the epochs that are added are a cycle of their own, "
+    "the learning rate ({schedule}) begins at its full height again and falls to their end."
 )
 _OWN_SCHEDULE = word("The optimizer {optimizer} schedules itself: {schedule} is not used.")
 _LOWERED = word("The memory is full ({cause}). The run goes on from its last state with less: {what}")
@@ -260,7 +264,10 @@ class _Run:
         before, now = load_config(self.run_dir / CONFIG_FILE), self.config
         if (before.epochs, before.max_steps) != (now.epochs, now.max_steps):
             values = {"before": before.epochs, "now": now.epochs, "schedule": now.schedule}
-            self.emit(Warned(_ANOTHER_END, values))
+            if state.step == state.total and now.epochs > before.epochs:
+                self.emit(StageDone("prepare", _LONGER, values))
+            else:
+                self.emit(Warned(_ANOTHER_END, values))
 
     def _examples(self, cache_dir: Path) -> tuple[Sequence[PreparedImage], Examples]:
         """The photos that take part, and their batches; encoded now, or when they are met (``encode_ahead``)."""
@@ -298,7 +305,6 @@ class _Run:
         config = self.config
         trained = trained_of(network)
         optimizer = build_optimizer(trained, config)
-        stepper = Stepper(self.model, network, trained, optimizer, examples, config)
         grouped = self._grouping()
         plan = BatchPlan(
             images,
@@ -309,11 +315,13 @@ class _Run:
             grouped.is_split,
             grouped.labels(fingerprints.names(images), [str(image.bucket) for image in images]),
         )
+        self.total = total_steps(config, plan.steps_per_epoch)
+        ends = ends_of(state, self.total) if config.schedule != "constant" else ()
+        stepper = Stepper(self.model, network, trained, optimizer, examples, config, ends)
         counters = Counters(0, deque(maxlen=plan.steps_per_epoch))
         if state is not None:
             _take_up(state, trained, optimizer, stepper, counters)
-        self.total = total_steps(config, plan.steps_per_epoch)
-        place = self._place(images, plan, prints, state, examples)
+        place = self._place(images, plan, prints, state, examples, ends)
         validation = Validation(self.model, examples, images, config.validation_photos, config.seed)
         keeper = Keeper(place, self.model, network, trained, optimizer, stepper, validation, self.emit)
         keeper.should_stop = self.commands.asks_to_stop
@@ -339,6 +347,7 @@ class _Run:
         prints: dict[str, Any],
         state: RunState | None,
         examples: Examples,
+        ends: Sequence[int],
     ) -> RunPlace:
         counted = [dataclasses.replace(image, repeats=n) for image, n in zip(images, plan.repeats, strict=True)]
         return RunPlace(
@@ -349,6 +358,7 @@ class _Run:
             fingerprints=prints,
             steps_per_epoch=plan.steps_per_epoch,
             total_steps=self.total,
+            ends=ends,
             started_at=time.time() if state is None else state.started_at,
             preview_prompts=prompts_of(self.config, examples.plain_caption(0)),
         )

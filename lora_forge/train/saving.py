@@ -44,7 +44,7 @@ class RunPlace:
     """Where a run is, and what it says of itself in its files.
 
     ``fingerprints``: see `fingerprints.check_same`. ``started_at``: Unix seconds of the first start.
-    ``preview_prompts``: see `preview.prompts_of`.
+    ``preview_prompts``: see `preview.prompts_of`. ``ends``: see `state.RunState`.
     """
 
     config: TrainConfig
@@ -54,6 +54,7 @@ class RunPlace:
     fingerprints: Mapping[str, Any]
     steps_per_epoch: int
     total_steps: int
+    ends: Sequence[int]
     started_at: float
     preview_prompts: Sequence[str]
 
@@ -117,6 +118,8 @@ class Keeper:
             fingerprints=dict(self.place.fingerprints),
             started_at=self.place.started_at,
             skipped=counters.skipped,
+            total=self.place.total_steps,
+            ends=list(self.place.ends),
         )
         path = save_state(self.place.run_dir / STATE_DIR, state)
         self._saved_state = counters.step

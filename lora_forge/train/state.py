@@ -7,7 +7,7 @@ function of the step.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class RunState:
     ``weights``: float32 adapters by name. ``optimizer``: its state_dict. ``ema``: the averages in the order of the
     parameters, or None. ``scaler``: (scale, calm steps). ``window``: mse of the last epoch's steps. ``fingerprints``:
     what the run was made from (see `fingerprints`). ``started_at``: Unix seconds. ``skipped``: steps skipped in a row.
+    ``total``: the step that the run was to end at (0: an older program did not say). ``ends``: steps at which it was
+    done before it was made longer, where its learning rate falls (see `schedules`).
     """
 
     step: int
@@ -43,7 +45,17 @@ class RunState:
     fingerprints: dict[str, Any]
     started_at: float
     skipped: int = 0
+    total: int = 0
+    ends: list[int] = field(default_factory=list)
     version: int = VERSION
+
+
+def ends_of(state: RunState | None, total: int) -> tuple[int, ...]:
+    """The ends of the run that ``state`` is of and that is to end at ``total`` now: its own, and where it was done."""
+    if state is None:
+        return ()
+    own = [*state.ends, *([state.step] if state.step == state.total else [])]
+    return tuple(sorted({end for end in own if end < total}))
 
 
 def state_path(state_dir: Path, step: int) -> Path:
@@ -58,7 +70,7 @@ def save_state(state_dir: Path, state: RunState) -> Path:
         TrainingError: the disk is full or read-only; what was there before stays.
     """
     path = state_path(state_dir, state.step)
-    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    fields = {one.name: getattr(state, one.name) for one in dataclasses.fields(state)}
     try:
         save_tree(path, fields)
         for old in sorted(state_dir.glob(PATTERN))[:-KEPT]:

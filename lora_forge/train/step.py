@@ -50,7 +50,10 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         examples: Examples,
         config: TrainConfig,
+        ends: Sequence[int] = (),
     ) -> None:
+        """``ends``: steps at which the run was done before it was made longer."""
+        self._ends = ends
         self._model, self._network, self._optimizer = model, network, optimizer
         self._examples, self._config = examples, config
         self._objective = Objective.of(config, model.info.prediction_type)
@@ -65,7 +68,7 @@ class Stepper:
 
         The device is waited for once, when losses and norm are read together: whether to update hangs on them.
         """
-        rate = set_rates(self._optimizer, self._config, step, total_steps)
+        rate = set_rates(self._optimizer, self._config, step, total_steps, self._ends)
         images = sum(len(batch.visits) for batch in batches)
         sums = torch.zeros(2, device=self._model.device)
         for micro, batch in enumerate(batches):

@@ -15,9 +15,10 @@ from torch import Tensor
 from lora_forge.config import TrainConfig
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import TrainingError
-from lora_forge.events import Command, CommandBox, LoraSaved, RunStarted, StepDone, Warned
+from lora_forge.events import Command, CommandBox, LoraSaved, RunStarted, StageDone, StepDone, Warned
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.ports import BorrowedModel
+from lora_forge.train.schedules import rate_factor
 from lora_forge.train.state import RunState, load_newest
 from tests.train import tiny
 
@@ -127,12 +128,62 @@ def test_events_of_a_resumed_run_are_those_it_would_have_had(
 
 
 def test_more_epochs_may_be_asked_for(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
-    constant = PLAIN.replace(schedule="constant")
-    straight = run_through(tmp_path / "straight", constant.replace(epochs=3), prepared, model)
+    """At a constant rate a run that was done and goes on for four epochs is one that had them from the start."""
+    constant = PLAIN.replace(schedule="constant", warmup_steps=3)
+    straight = run_through(tmp_path / "straight", constant.replace(epochs=6), prepared, model)
     tiny.run(tmp_path / "more", constant, prepared, model)
-    tiny.run(tmp_path / "more", constant.replace(epochs=3), prepared, model, resume=True)
+    tiny.run(tmp_path / "more", constant.replace(epochs=6), prepared, model, resume=True)
     assert_same_end(straight, newest(tmp_path / "more"))
-    assert len(files_of(tmp_path / "more")) == 3
+    assert list(files_of(tmp_path / "more")) == [f"tiny-{epoch:06d}.safetensors" for epoch in range(1, 7)]
+    assert_same(files_of(tmp_path / "straight"), files_of(tmp_path / "more"))
+
+
+def test_added_epochs_are_a_cycle_of_their_own_wherever_they_are_interrupted(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
+) -> None:
+    settings, longer = PLAIN.replace(warmup_steps=1), PLAIN.replace(warmup_steps=1, epochs=4)
+    first, told = tiny.Recorder(), tiny.Recorder()
+    tiny.run(tmp_path / "whole", settings, prepared, model, first)
+    tiny.run(tmp_path / "whole", longer, prepared, model, told, resume=True)
+    whole = newest(tmp_path / "whole")
+    end, last = whole.step // 2, whole.step
+    rates = [step.learning_rate for step in told.of(StepDone)]
+    assert rates == [1e-2 * rate_factor("cosine", step, last - end) for step in range(1, last - end + 1)]
+    assert rates[0] == 1e-2 > first.of(StepDone)[-1].learning_rate
+    assert (whole.total, whole.ends) == (last, [end])
+    assert not told.of(Warned)
+    assert any("goes on to 4" in done.summary for done in told.of(StageDone))
+    for stop in range(end + 1, last):
+        where = tmp_path / f"stop{stop}"
+        tiny.run(where, settings, prepared, model)
+        box, recorder = stop_after(stop)
+        tiny.run(where, longer, prepared, model, recorder, box, resume=True)
+        tiny.run(where, longer, prepared, model, resume=True)
+        assert_same_end(whole, newest(where))
+        assert_same(files_of(tmp_path / "whole"), files_of(where))
+
+
+def test_a_run_may_be_made_longer_twice(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:
+    told = tiny.Recorder()
+    for epochs in (2, 3, 4):
+        told = tiny.Recorder()
+        tiny.run(tmp_path, PLAIN.replace(epochs=epochs), prepared, model, told, resume=epochs > 2)
+    state = newest(tmp_path)
+    assert state.ends == [state.step // 2, state.step * 3 // 4]
+    assert told.of(StepDone)[0].learning_rate == 1e-2
+
+
+def test_a_run_that_was_not_done_takes_the_curve_of_its_new_length(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
+) -> None:
+    box, recorder = stop_after(2)
+    tiny.run(tmp_path, PLAIN, prepared, model, recorder, box)
+    told = tiny.Recorder()
+    tiny.run(tmp_path, PLAIN.replace(epochs=4), prepared, model, told, resume=True)
+    state = newest(tmp_path)
+    assert state.ends == []
+    assert told.of(StepDone)[0].learning_rate == 1e-2 * rate_factor("cosine", 3, state.step)
+    assert any("that of the new length" in warned.message for warned in told.of(Warned))
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel) -> None:

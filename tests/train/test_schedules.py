@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_forge.train.schedules import rate_factor
+from lora_forge.train.schedules import mean_rates, rate_at, rate_factor
 
 NAMES = ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")
 
@@ -53,3 +53,18 @@ def test_after_warmup_the_curve_is_that_of_diffusers(name) -> None:  # type: ign
 @given(st.sampled_from(NAMES), st.integers(1, 500), st.integers(1, 500), st.integers(0, 100), st.integers(1, 5))
 def test_always_a_fraction(name, step, total, warmup, cycles) -> None:  # type: ignore[no-untyped-def]
     assert 0.0 <= rate_factor(name, step, total, warmup, cycles) <= 1.0
+
+
+def test_added_steps_are_a_cycle_of_their_own() -> None:
+    curve = [rate_at("cosine", step, 16, (10,), warmup_steps=2) for step in range(1, 17)]
+    assert curve[:10] == [rate_factor("cosine", step, 10, 2) for step in range(1, 11)]
+    assert curve[10:] == [rate_factor("cosine", step, 6) for step in range(1, 7)]
+    assert [rate_at("constant", step, 16, (), 2) for step in (1, 2, 11)] == [1 / 3, 2 / 3, 1.0]
+    assert rate_at("linear", 13, 16, (10, 12)) == 1.0
+
+
+def test_the_mean_of_an_epoch() -> None:
+    first, second = mean_rates("linear", (1, 2), 4, 8)
+    assert (first, second) == (pytest.approx((8 + 7 + 6 + 5) / 32), pytest.approx((4 + 3 + 2 + 1) / 32))
+    assert mean_rates("linear", (3,), 4, 12, (8,)) == (pytest.approx((4 + 3 + 2 + 1) / 16),)
+    assert mean_rates("linear", (2,), 4, 6)[0] == pytest.approx((2 / 6 + 1 / 6) / 2)
