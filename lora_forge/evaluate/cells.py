@@ -82,7 +82,7 @@ class CellStore:
         return epoch == NO_EPOCH or epoch in self._files
 
     def _mark(self, epoch: int, request: PictureRequest) -> str:
-        if epoch != NO_EPOCH and epoch not in self._hashes:
+        if epoch in self._files and epoch not in self._hashes:
             self._hashes[epoch] = hashlib.sha256(self._files[epoch].read_bytes()).hexdigest()
         told = [self._base, dataclasses.asdict(request), self._hashes.get(epoch, "")]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -46,8 +46,8 @@ class Notes(Protocol):
 @dataclass
 class LiveGrid:
     """Draws and scores the cells of ``plan``, which has its LoRA's name. ``store`` gives back pictures that are there
-    already, ``notes`` their scores. ``files``: by epoch; an epoch without one is not drawn. ``seconds`` and
-    ``pictures``: what drawing and looking took until now."""
+    already, ``notes`` their scores. ``files``: by epoch; an epoch without one is not drawn. ``only_kept``: draws
+    nothing, only scores what is there. ``seconds`` and ``pictures``: what drawing and looking took until now."""
 
     host: Host
     plan: GridPlan
@@ -59,6 +59,7 @@ class LiveGrid:
     emit: Emit
     should_stop: Callable[[], bool] = lambda: False
     is_smart: bool = False
+    only_kept: bool = False
     seconds: float = 0.0
     pictures: int = 0
     _drawn: set[Cell] = field(default_factory=set)
@@ -95,6 +96,8 @@ class LiveGrid:
         return True
 
     def _wanted(self) -> list[Cell]:
+        if self.only_kept:
+            return []
         cells = [cell for cell in self._reachable() if cell not in self._drawn]
         if not self.is_smart or not cells:
             return cells
@@ -108,7 +111,7 @@ class LiveGrid:
         return [cell for cell in self.plan.cells() if cell[0] == NO_EPOCH or cell[0] in self.files]
 
     def _total(self, wanted: Sequence[Cell]) -> int:
-        most = len(self._reachable())
+        most = 0 if self.only_kept else len(self._reachable())
         expected = min(most, most_cells(self.plan)) if self.is_smart else most
         return max(len(self._drawn) + len(wanted), expected)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_forge.errors import ConfigError
 from lora_forge.evaluate.lora_tags import split_prompt
+from lora_forge.i18n import Said, Several, word
 from lora_forge.ports import PictureRequest
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ NO_EPOCH = 0
 """The epoch of the baseline: strength 0 has no file, so all epochs share it."""
 
 _PLACE = re.compile(r"<lora:([^:<>]+)-NUM:STRENGTH>")
+_NO_PLACE = word("the prompt {prompt!r} has no <lora:NAME-NUM:STRENGTH>: NUM and STRENGTH are where the axes go")
+_SEVERAL_LORAS = word("the prompt asks for several LoRAs ({names}): a grid compares the epochs of one")
+_OTHER_LORA = word("the swapped prompt {prompt!r} has not the LoRA of the other one")
+_TWICE = (word("epochs holds a value twice"), word("strengths holds a value twice"), word("seeds holds a value twice"))
+_SIDES = word("{width}x{height} pixels can't be drawn: sides are multiples of 8, at least 64")
 _SPAN = re.compile(r"\d+(?:\.\d+)?-\d+(?:\.\d+)?")
 
 
@@ -102,7 +108,7 @@ class GridPlan:
     def __post_init__(self) -> None:
         problems = list(_problems(self))
         if problems:
-            raise ConfigError("{problems}", problems="; ".join(problems))
+            raise ConfigError("{problems}", problems=Several(tuple(problems), "; "))
 
     @property
     def name(self) -> str:
@@ -200,24 +206,24 @@ def file_stem(name: str, epoch: int) -> str:
     return f"{name}-{epoch:06d}"
 
 
-def _problems(plan: GridPlan) -> Iterator[str]:
+def _problems(plan: GridPlan) -> Iterator[Said]:
     names = set(_PLACE.findall(plan.prompt))
     if not names:
-        yield f"the prompt {plan.prompt!r} has no <lora:NAME-NUM:STRENGTH>: NUM and STRENGTH are where the axes go"
+        yield Said(_NO_PLACE, {"prompt": plan.prompt})
     elif len(names) > 1:
-        yield f"the prompt asks for several LoRAs ({', '.join(sorted(names))}): a grid compares the epochs of one"
+        yield Said(_SEVERAL_LORAS, {"names": ", ".join(sorted(names))})
     if plan.swap_prompt and set(_PLACE.findall(plan.swap_prompt)) != names:
-        yield f"the swapped prompt {plan.swap_prompt!r} has not the LoRA of the other one"
+        yield Said(_OTHER_LORA, {"prompt": plan.swap_prompt})
     if not plan.epochs or not plan.strengths or not plan.seeds:
-        yield "a grid needs at least one epoch, one strength and one seed"
+        yield Said(word("a grid needs at least one epoch, one strength and one seed"))
     if any(epoch < 1 for epoch in plan.epochs):
-        yield f"epochs count from 1, not {min(plan.epochs)}"
+        yield Said(word("epochs count from 1, not {least}"), {"least": min(plan.epochs)})
     if any(not (math.isfinite(strength) and 0 <= strength <= 10) for strength in plan.strengths):
-        yield "strengths are 0 to 10"
-    for what, values in (("epochs", plan.epochs), ("strengths", plan.strengths), ("seeds", plan.seeds)):
+        yield Said(word("strengths are 0 to 10"))
+    for sentence, values in zip(_TWICE, (plan.epochs, plan.strengths, plan.seeds), strict=True):
         if len(set(values)) < len(values):
-            yield f"{what} holds a value twice"
+            yield Said(sentence)
     if plan.width % 8 or plan.height % 8 or plan.width < 64 or plan.height < 64:
-        yield f"{plan.width}x{plan.height} pixels can't be drawn: sides are multiples of 8, at least 64"
+        yield Said(_SIDES, {"width": plan.width, "height": plan.height})
     if plan.steps < 1:
-        yield f"steps is {plan.steps}, it must be at least 1"
+        yield Said(word("steps is {steps}, it must be at least 1"), {"steps": plan.steps})
