@@ -27,6 +27,7 @@ _STAGES = {
     "prove": word("Looking whether the host is as it was."),
     "grid": word("Drawing {total} cells."),
     "score": word("Scoring {total} cells."),
+    "album": word("Drawing {total} pictures."),
 }
 _UNITS = (word("images"), word("steps"), word("photos"), word("cells"))
 _RUN = word(

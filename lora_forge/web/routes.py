@@ -17,6 +17,7 @@ from lora_forge.dataset.images import IMAGE_SUFFIXES, UnreadableImageError, read
 from lora_forge.errors import LoraForgeError
 from lora_forge.jobs import JobBoard, chores
 from lora_forge.ports import Desk
+from lora_forge.web.album_routes import album_routes
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json, refusal
 from lora_forge.web.commands import command_of
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
@@ -71,6 +72,7 @@ def mount(
         series_routes(served),
         plan_routes(served),
         preset_routes(served),
+        album_routes(served),
     )
     others = [route for route in app.router.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     app.router.routes[:] = [
