@@ -28,6 +28,8 @@ _STAGES = {
     "grid": word("Drawing {total} cells."),
     "score": word("Scoring {total} cells."),
     "album": word("Drawing {total} pictures."),
+    "resize": word("Bringing {total} layers to a lower rank."),
+    "merge": word("Merging {total} layers."),
 }
 _UNITS = (word("images"), word("steps"), word("photos"), word("cells"))
 _RUN = word(

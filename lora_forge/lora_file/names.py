@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lora_forge.errors import LoraFileError
@@ -16,6 +16,7 @@ _LISTED_SUFFIXES = (SUFFIX, ".pt", ".ckpt")  # what hosts list as LoRAs
 _MAX_BYTES = 160
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _EPOCH = re.compile(r"(.+)-(\d{6})")
+_VERSION = re.compile(r"(.+?)_v(\d{1,4})")
 _NUMBERED = re.compile(r"(.+)-(?:\d{6}|step\d{8})")
 # Words that the X/Y/Z script replaces in <lora:NAME-NUM:STRENGTH>, wherever they stand.
 _PLACES = ("NUM", "STRENGTH")
@@ -42,8 +43,10 @@ def epoch_files(folder: Path, name: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False) -> None:
+def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False, used: Collection[str] = ()) -> None:
     """Refuse a name that a host, a prompt or Windows can't take, or that a file in ``out_dir`` has already.
+
+    ``used``: stems of files that were there once, numbered or not: their names count as taken too.
 
     Letters of any script, digits, spaces inside, ``_``, ``-`` and ``.`` are fine. A used name is refused because
     hosts go on showing the old weights of a file that was overwritten; subfolders count, hosts know files by stem;
@@ -67,6 +70,54 @@ def check_name(name: str, out_dir: Path | None = None, is_resuming: bool = False
             "Choose another name, or resume the run it is from.",
             file=taken,
         )
+    was = None if is_resuming else next((stem for stem in sorted(used) if _has_name(stem, _folded(name))), None)
+    if was is not None:
+        raise LoraFileError(
+            "{name} was the name of a file that is in the archive, and WebUIs may go on showing its weights.",
+            "Choose another name.",
+            name=was,
+        )
+
+
+def free_name(wanted: str, out_dir: Path, used: Collection[str] = ()) -> str:
+    """``wanted``, or with the next free version (``_v2``, ``_v3``...), that no listed file has or had: see ``used``."""
+    taken = {_folded(path.stem) for path in listed_files(out_dir)} | {_folded(stem) for stem in used}
+    match = _VERSION.fullmatch(wanted)
+    base, first = (match[1], int(match[2])) if match else (wanted, 1)
+    versions = (f"{base}_v{number}" for number in range(first + 1, first + len(taken) + 2))
+    return next(name for name in (wanted, *versions) if _folded(name) not in taken)
+
+
+def check_single(name: str, out_dir: Path, used: Collection[str] = ()) -> None:
+    """Refuse a name for one file without a number; numbered files of that name are no hindrance.
+
+    Raises:
+        LoraFileError: with what is wrong, and what to do.
+    """
+    check_name(name)
+    if _NUMBERED.fullmatch(name):
+        raise LoraFileError(
+            "{name} would be taken for an epoch of a run.", "Choose a name without such a number.", name=name
+        )
+    taken = next((path for path in listed_files(out_dir) if _folded(path.stem) == _folded(name)), None)
+    if taken is not None:
+        raise LoraFileError(
+            "{file} exists already, and WebUIs go on showing the old weights of a file that was overwritten.",
+            "Choose another name.",
+            file=taken,
+        )
+    if _folded(name) in {_folded(stem) for stem in used}:
+        raise LoraFileError(
+            "{name} was the name of a file that is in the archive, and WebUIs may go on showing its weights.",
+            "Choose another name.",
+            name=name,
+        )
+
+
+def run_files(folder: Path, name: str) -> list[Path]:
+    """All files of the run ``name`` in ``folder``, epochs and those saved between two, in the order of their names."""
+    found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ()
+    return [path for path in found if (match := _NUMBERED.fullmatch(path.stem)) and match[1] == name]
 
 
 def _problem(name: str) -> Said | None:
@@ -91,10 +142,12 @@ def _problem(name: str) -> Said | None:
 def _taken(name: str, out_dir: Path) -> Iterator[Path]:
     """Files of this name, numbered or not, capitals aside (Windows and macOS see no difference)."""
     wanted = _folded(name)
-    for path in listed_files(out_dir):
-        match = _NUMBERED.fullmatch(path.stem)
-        if wanted in (_folded(path.stem), _folded(match[1]) if match else None):
-            yield path
+    yield from (path for path in listed_files(out_dir) if _has_name(path.stem, wanted))
+
+
+def _has_name(stem: str, wanted: str) -> bool:
+    match = _NUMBERED.fullmatch(stem)
+    return wanted in (_folded(stem), _folded(match[1]) if match else None)
 
 
 def listed_files(folder: Path) -> Iterator[Path]:

@@ -49,11 +49,11 @@ def read_settings(text: str, file_name: str = "") -> Brought:
     plain = _parsed(text.lstrip("\ufeff"), file_name)
     preset = user.parse(plain)
     if preset is not None:
-        values, left = _checked(dict(plain["values"]))
+        values, left = checked(dict(plain["values"]))
         return Brought(values, tuple(values), left, preset.kind, preset.name)
     if "schema_version" in plain:
         ours = {key: value for key, value in plain.items() if key not in NO_FIELDS}
-        values, left = _checked(ours)
+        values, left = checked(ours)
         return Brought(values, tuple(values), left)
     found = kohya.translated(plain)
     if not found.values and not found.left:
@@ -62,7 +62,7 @@ def read_settings(text: str, file_name: str = "") -> Brought:
             "Choose a preset, or the settings of another trainer.",
             name=file_name or "text",
         )
-    values, refused = _checked(found.values)
+    values, refused = checked(found.values)
     taken = tuple(f"{theirs} -> {ours}" for theirs, ours in found.taken if ours in values)
     left = tuple(Left(key, _shown(value), why) for key, value, why in found.left)
     return Brought(values, taken, (*refused, *left))
@@ -98,7 +98,7 @@ def _toml() -> Any:
     raise ConfigError("This Python has no reader for TOML.", "Save the settings as JSON, or use Python 3.11 or newer.")
 
 
-def _checked(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Left, ...]]:
+def checked(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Left, ...]]:
     """Values as a config holds them; those it refuses are left."""
     good, left = {}, []
     for key, value in values.items():

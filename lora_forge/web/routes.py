@@ -21,6 +21,8 @@ from lora_forge.web.album_routes import album_routes
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json, refusal
 from lora_forge.web.commands import command_of
 from lora_forge.web.guard import OpensTo, is_foreign, login_of
+from lora_forge.web.keep_routes import keep_routes
+from lora_forge.web.lora_routes import lora_routes
 from lora_forge.web.photo_routes import photo_routes
 from lora_forge.web.places import confined
 from lora_forge.web.plan_routes import plan_routes
@@ -31,6 +33,7 @@ from lora_forge.web.series_routes import series_routes
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
 from lora_forge.web.tag_routes import tag_routes
 from lora_forge.web.tagger_routes import tagger_routes
+from lora_forge.web.test_routes import test_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
 from lora_forge.work import gather, projects
 from lora_forge.work.gathering import uploads_dir
@@ -73,6 +76,9 @@ def mount(
         plan_routes(served),
         preset_routes(served),
         album_routes(served),
+        test_routes(served),
+        keep_routes(served),
+        lora_routes(served),
     )
     others = [route for route in app.router.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     app.router.routes[:] = [

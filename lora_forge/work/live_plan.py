@@ -15,6 +15,7 @@ from lora_forge.errors import CheckpointError, ConfigError, LoraFileError, LoraF
 from lora_forge.i18n import Said, Several, Text, word
 from lora_forge.lora_file.names import check_name
 from lora_forge.ports import Desk
+from lora_forge.work.archive import used_stems
 from lora_forge.work.estimate import (
     Count,
     DiskSentence,
@@ -130,7 +131,7 @@ def _name_problems(desk: Desk, wish: Wish) -> list[Problem]:
     if not wish.name:
         return [Problem("name", Said(_NO_NAME))]
     try:
-        check_name(wish.name, desk.lora_dir())
+        check_name(wish.name, desk.lora_dir(), used=used_stems(desk.data_root()))
     except LoraFileError as problem:
         return [Problem("name", _said(problem))]
     if any((wish.project / "runs" / wish.name / "state").glob("step-*")):

@@ -13,6 +13,7 @@ from lora_forge.errors import ConfigError, TrainingError
 from lora_forge.lora_file.names import check_name
 from lora_forge.ports import Desk
 from lora_forge.train.claim import is_claimed
+from lora_forge.work.archive import used_stems
 from lora_forge.work.settings import count_photos, new_config, project_settings, resumed_config
 
 Proof = Literal["off", "weights", "picture"]
@@ -67,7 +68,7 @@ def plan(desk: Desk, request: RunRequest) -> TrainConfig:
 def settled(desk: Desk, request: RunRequest) -> TrainConfig:
     """:func:`plan` for whoever holds the run's folder already."""
     project = Project.load(request.project)
-    check_name(request.name, desk.lora_dir(), is_resuming=request.resume)
+    check_name(request.name, desk.lora_dir(), request.resume, used_stems(desk.data_root()))
     out_dir(desk, request)
     said = _said(request)
     if request.resume:
