@@ -84,6 +84,12 @@ class A1111Host(WebUIHost):
         used = {str(module.network_key).partition(".")[0] for module in network.modules.values()}
         return tuple(key for key in _keys_of(path) if key.partition(".")[0] not in used)
 
+    def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """And those of which no key fitted a layer."""
+        loaded = getattr(sys.modules.get("networks"), "loaded_networks", ())
+        empty = {str(network.mentioned_name) for network in loaded if not network.modules}
+        return (*super().unused_loras(files), *(name for name in files if name in empty))
+
     @contextlib.contextmanager
     def _lend(self) -> Iterator[BorrowedModel]:
         import torch

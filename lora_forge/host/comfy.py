@@ -16,6 +16,7 @@ from lora_forge.config import Family, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.host.forge import refuse_partly_away, without_devices
+from lora_forge.host.webui import WebUIHost
 from lora_forge.i18n import Said, word
 from lora_forge.model import keymap
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts, unet_family
@@ -68,6 +69,10 @@ class ComfyHost(A1111Host):
         known = unet.state_dict().keys() | clip.state_dict().keys()
         used = {name for name, place in places.items() if place in patches and _key(place) in known}
         return tuple(sorted(key for key in tensors if key.partition(".")[0] not in used))
+
+    def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """Their networks hold no layers, so nothing is to be seen there."""
+        return WebUIHost.unused_loras(self, files)
 
     def traces(self, with_picture: bool = False) -> Traces:
         """As everywhere, but for the networks' devices: the host moves them from one picture to the next."""

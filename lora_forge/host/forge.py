@@ -74,6 +74,15 @@ class ForgeHost(WebUIHost):
             unused |= {key if isinstance(key, str) else key[0] for key in patches} - known
         return tuple(sorted(unused))
 
+    def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """Those of which no patch is on the UNet or the text encoder: Forge skips a file that fits badly."""
+        drawn = getattr(_loaded_engine(), "forge_objects_after_applying_lora", None)
+        if drawn is None:
+            return super().unused_loras(files)
+        patchers = (drawn.unet, drawn.clip.patcher)
+        patched = {Path(file).stem for patcher in patchers for file, *_ in patcher.lora_patches}
+        return tuple(name for name in files if name not in patched)
+
     def traces(self, with_picture: bool = False) -> Traces:
         """As everywhere, but for the networks' devices: Forge moves them from one picture to the next."""
         return without_devices(super().traces(with_picture))

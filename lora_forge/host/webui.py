@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from lora_forge.dataset.taggers.interrogators import Interrogator
 
 DATA_FOLDER = "lora_forge"
-_PROOF = {"prompt": "a photo of a red house", "seed": 1, "subseed": 1, "steps": 2, "width": 64, "height": 64}
+_PROOF: Mapping[str, object] = {
+    "prompt": "a photo of a red house",
+    "seed": 1,
+    "subseed": 1,
+    "steps": 2,
+    "width": 64,
+    "height": 64,
+    "sampler_name": "Euler",
+}
 _STATE_NAMES = ("job_count", "job_no", "sampling_step", "sampling_steps", "textinfo", "current_image")
 
 
@@ -102,9 +111,7 @@ class WebUIHost(ABC):
         from lora_forge.host.traces import kept_flags
 
         with contextlib.ExitStack() as stack:
-            task = stack.enter_context(self._queued())
-            stack.enter_context(self._turn(should_stop))
-            stack.enter_context(self._shown(task, label))
+            stack.enter_context(self.at_work(label, should_stop))
             stack.enter_context(kept_flags())
             model = stack.enter_context(self._lend())
             stack.enter_context(dropped(model))
@@ -112,13 +119,39 @@ class WebUIHost(ABC):
             yield model
 
     def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
-        """Not built yet: inside a WebUI its own X/Y/Z plot draws."""
-        raise CheckpointError("Drawing a grid inside {name} is not built yet.", "Test in txt2img.", name=self.name)
+        """By the host's own txt2img, see :func:`lora_forge.host.picturing.pictures`."""
+        from lora_forge.host.picturing import pictures
+
+        return pictures(self, requests, lora_dirs)
+
+    def chosen_file(self) -> str:
+        """The checkpoint that the next picture is drawn with; empty when there is none."""
+        found = self._chosen()
+        return "" if found is None else str(found.filename)
+
+    def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """Names of LoRAs that the picture just made should have had and did not. Called under the lock."""
+        loaded = getattr(sys.modules.get("networks"), "loaded_networks", None)
+        if loaded is None:
+            return ()
+        there = {str(network.mentioned_name) for network in loaded}
+        return tuple(name for name in files if name not in there)
 
     @property
     def is_lent(self) -> bool:
         """Whether someone holds the checkpoint now."""
         return self._borrower is not None
+
+    @contextlib.contextmanager
+    def at_work(self, label: str, should_stop: Callable[[], bool] = never) -> Iterator[None]:
+        """Our turn in the host's queue, shown as its present job.
+
+        Raises:
+            GaveUpError: ``should_stop`` said so while it waited.
+            CheckpointError: this thread has its turn already.
+        """
+        with self._queued() as task, self._turn(should_stop), self._shown(task, label):
+            yield
 
     @contextlib.contextmanager
     def _turn(self, should_stop: Callable[[], bool] = never) -> Iterator[None]:
@@ -185,48 +218,18 @@ class WebUIHost(ABC):
         return Traces(marks)
 
     def _picture_mark(self) -> str:
-        """Digest of the pixels of a small txt2img of the host's own, which is saved nowhere."""
-        from modules import processing, shared
-        from modules.paths_internal import data_path
-
-        from lora_forge.host.traces import kept_torch_generators
-
-        last_prompt = Path(data_path) / "params.txt"  # what the page's paste button reads
-        kept = last_prompt.read_bytes() if last_prompt.is_file() else None
-        try:
-            with kept_torch_generators():
-                request = processing.StableDiffusionProcessingTxt2Img(
-                    sd_model=shared.sd_model,
-                    sampler_name="Euler",
-                    do_not_save_samples=True,
-                    do_not_save_grid=True,
-                    **_PROOF,
-                )
-                with contextlib.closing(request):
-                    picture = self._process(request)
-        finally:
-            if kept is not None:
-                last_prompt.write_bytes(kept)
-            else:
-                last_prompt.unlink(missing_ok=True)
-        return hashlib.blake2b(picture.convert("RGB").tobytes(), digest_size=16).hexdigest()
-
-    def _process(self, request: Any) -> Image:
-        """The first picture of a request, made in this thread.
+        """Digest of the pixels of a small txt2img of the host's own, which is saved nowhere.
 
         Raises:
-            CheckpointError: there is none; the host's own words are in it.
+            CheckpointError: the host made none.
         """
-        from modules import processing
+        from lora_forge.host.picturing import make
 
-        try:
-            return processing.process_images(request).images[0]  # type: ignore[no-any-return]
-        except Exception as cause:
-            what, remedy = (
-                "{name} could not make the proof's picture: {cause}",
-                "Make one in txt2img; its console says more.",
-            )
-            raise CheckpointError(what, remedy, name=self.name, cause=cause) from cause
+        picture = make(self.name, _PROOF).picture
+        if picture is None:
+            what = "{name} made no picture, and did not say why."
+            raise CheckpointError(what, "Make one in txt2img; its console says more.", name=self.name)
+        return hashlib.blake2b(picture.convert("RGB").tobytes(), digest_size=16).hexdigest()
 
     def report(self, step: int, total: int, text: str) -> None:
         """Show progress in the host's own bar."""

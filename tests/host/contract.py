@@ -38,6 +38,7 @@ from lora_forge.events import (
 from lora_forge.host.webui import WebUIHost
 from lora_forge.ports import BorrowedModel, PictureRequest
 from lora_forge.train.run import train
+from tests.host import drawing_contract
 
 Rule = Callable[["World"], None]
 Tensors = Mapping[str, torch.Tensor]
@@ -72,6 +73,10 @@ class World(Protocol):
 
     def picture(self, asked: PictureRequest) -> Image.Image:
         """txt2img with DPM++ 2M and everything else as the host has it by itself; tags and brackets are its grammar."""
+        ...
+
+    def by_hand(self, asked: PictureRequest) -> Image.Image:
+        """The whole request through the host's own txt2img API."""
         ...
 
     def lora_tag(self) -> str:
@@ -530,6 +535,7 @@ RULES: tuple[Rule, ...] = (
     a_run_that_is_stopped_leaves_no_trace,
     the_hosts_loader_uses_every_key,
     previews_are_the_hosts_pictures,
+    *drawing_contract.RULES,
 )
 """Rules that take nothing but a world."""
 

@@ -23,6 +23,7 @@ from lora_forge.dataset.prepare import PrepareSettings, prepare
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.dataset.project import Project
 from lora_forge.errors import CheckpointError
+from lora_forge.evaluate.xyz import SAMPLERS
 from lora_forge.host.webui import WebUIHost
 from lora_forge.lora_file.weights import LoraModule
 from lora_forge.lora_file.writer import save_lora
@@ -101,6 +102,14 @@ class RealWorld(ABC):
             "prompt": asked.prompt, "negative_prompt": "", "steps": asked.steps, "cfg_scale": asked.guidance,
             "sampler_name": "DPM++ 2M", "scheduler": "Automatic", "width": asked.width, "height": asked.height,
             "seed": asked.seed, "subseed": asked.seed,
+            "override_settings": {"CLIP_stop_at_last_layers": asked.clip_skip},
+        })  # fmt: skip
+
+    def by_hand(self, asked: PictureRequest) -> Image.Image:
+        return self._txt2img({
+            "prompt": asked.prompt, "negative_prompt": asked.negative_prompt, "steps": asked.steps,
+            "cfg_scale": asked.guidance, "sampler_name": SAMPLERS[asked.sampler], "width": asked.width,
+            "height": asked.height, "seed": asked.seed,
             "override_settings": {"CLIP_stop_at_last_layers": asked.clip_skip},
         })  # fmt: skip
 

@@ -354,7 +354,7 @@ def test_a_picture_that_cannot_be_made_is_told(world: ToyWorld) -> None:
         raise RuntimeError("NansException")
 
     world.program.modules["modules.processing"].process_images = fail
-    with pytest.raises(CheckpointError, match="could not make the proof's picture: NansException"):
+    with pytest.raises(CheckpointError, match="could not draw the picture: NansException"):
         world.host.traces(with_picture=True)
     refused = world.program.lock.acquire(blocking=False)
     assert refused

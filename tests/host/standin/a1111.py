@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from lora_forge.host.a1111 import A1111Host
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.model import keymap
 from lora_forge.model.schedule import alphas_cumprod
+from tests.host.standin.networks import Lists
 from tests.host.standin.trees import grow, under
 from tests.host.standin.webui import StandIn
 
@@ -98,22 +99,22 @@ def _set_heads(model: nn.Module, text_heads: tuple[int, ...]) -> None:
             module.heads = 8
 
 
-class Networks(ModuleType):
+class Networks(Lists):
     """The built-in Lora extension: merges into the weights, keeps a backup, and leaves it so."""
 
     def __init__(self, world: A1111StandIn) -> None:
-        super().__init__("networks")
+        super().__init__(world.modules["modules.shared"])
         self.world = world
-        self.loaded_networks: list[tuple[str, dict[str, torch.Tensor]]] = []
         self.loads: list[str] = []
 
     def load_networks(self, names: list[str]) -> None:
         self.loads += names
-        folder = Path(self.world.modules["modules.shared"].cmd_opts.lora_dir)
-        self.loaded_networks = [(n, self.world.deltas(folder / f"{n}.safetensors")) for n in names]
+        files = self.note(names)
+        for network in self.loaded_networks:
+            network.modules = self.world.deltas(files[network.name])
 
     def network_apply_weights(self, layer: Any) -> None:
-        wanted = tuple(name for name, _ in self.loaded_networks)
+        wanted = tuple(network.name for network in self.loaded_networks)
         if getattr(layer, "network_current_names", ()) == wanted:
             return
         if getattr(layer, "network_weights_backup", None) is None and wanted:
@@ -121,7 +122,7 @@ class Networks(ModuleType):
             bias = getattr(layer, "bias", None)
             layer.network_bias_backup = None if bias is None else bias.detach().clone()
         _put_back(layer)
-        for _, deltas in self.loaded_networks:
+        for deltas in [network.modules for network in self.loaded_networks]:
             for name, tensor in layer.named_parameters():
                 if (delta := deltas.get(f"{layer.network_layer_name}.{name}")) is not None:
                     tensor.copy_(tensor + delta)
@@ -163,8 +164,7 @@ class A1111StandIn(StandIn):
         self.key_of: dict[str, str] = {}
         for name, layer in self.model.network_layer_mapping.items():
             layer.network_layer_name = name
-        self.networks = Networks(self)
-        self.modules["networks"] = self.networks
+        self.networks = self.modules["networks"] = Networks(self)
         data = SimpleNamespace(sd_model=self.model, lock=threading.Lock(), was_loaded_at_least_once=True)
         info = self.model.sd_checkpoint_info
         self.add(
@@ -193,8 +193,7 @@ class A1111StandIn(StandIn):
         return {key.replace(".wrapped.", "."): t for key, t in self.model.state_dict().items()}
 
     def _pixels(self, seed: int, prompt: str) -> bytes:
-        names = [part.split(":")[1] for part in prompt.split("<")[1:]]
-        self.networks.load_networks(names)
+        self.networks.load_networks([part.split(":")[1] for part in prompt.split("<")[1:]])
         with torch.no_grad():
             for layer in self.model.network_layer_mapping.values():  # as each layer's forward does
                 self.networks.network_apply_weights(layer)

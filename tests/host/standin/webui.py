@@ -6,6 +6,7 @@ import collections
 import hashlib
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,6 +15,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+
+from lora_forge.ports import PictureRequest
+from tests.host.standin.networks import Lists
+
+_SAMPLERS = {"dpmpp_2m": "DPM++ 2M", "euler": "Euler", "euler_a": "Euler a", "ddim": "DDIM"}
+_STEP_S = 0.01
 
 
 class FIFOLock:
@@ -76,11 +83,26 @@ class Options(SimpleNamespace):
 class Processing:
     """A request for a picture."""
 
-    def __init__(self, **fields: Any) -> None:
-        self.fields = fields
+    scripts = None
+
+    def __init__(self, sd_model: Any = None, **fields: Any) -> None:
+        self.sd_model, self.fields = sd_model, fields
+        self.comments: dict[str, int] = {}
+        self.is_closed = False
+
+    def sample(self) -> float:
+        """The share of steps that were made before it was interrupted."""
+        state: Any = sys.modules["modules.shared"].state  # type: ignore[attr-defined]
+        state.sampling_steps, state.sampling_step = self.fields["steps"], 0
+        for step in range(state.sampling_steps):
+            if state.interrupted or state.skipped:
+                return step / state.sampling_steps
+            time.sleep(_STEP_S)
+            state.sampling_step = step
+        return 1.0
 
     def close(self) -> None:
-        pass
+        self.is_closed = True
 
 
 class StandIn:
@@ -105,6 +127,10 @@ class StandIn:
         self.modules["modules.shared"].cmd_opts = SimpleNamespace(lora_dir=str(root / "Lora"))
         self.add("modules.devices", device=torch.device("cpu"), torch_gc=lambda: None, fp8=False)
         self._add_progress()
+        self.after_sampling: Callable[[], None] = lambda: None
+        samplers = dict.fromkeys(_SAMPLERS.values())
+        self.add("modules.sd_samplers", all_samplers_map=samplers)
+        self.lists = self.modules["networks"] = Lists(self.modules["modules.shared"])
         self.add("modules.processing", StableDiffusionProcessingTxt2Img=Processing, process_images=self._process_images)
 
     def add(self, name: str, **content: Any) -> None:
@@ -122,27 +148,77 @@ class StandIn:
             monkeypatch.setitem(sys.modules, name, module)
 
     def draw(self, prompt: str) -> bytes:
-        """A picture as the API makes one."""
+        """A small picture as the API makes one."""
+        return self.api(PictureRequest(prompt, width=64, height=64, steps=2, seed=1)).tobytes()
+
+    def api(self, asked: PictureRequest) -> Image.Image:
+        """txt2img of the host's own API."""
         progress = self.modules["modules.progress"]
         progress.add_task_to_queue(task := f"task(txt2img-{threading.get_ident()})")
         with self.lock:
+            request = Processing(
+                prompt=asked.prompt,
+                negative_prompt=asked.negative_prompt,
+                seed=asked.seed,
+                subseed=-1,
+                steps=asked.steps,
+                cfg_scale=asked.guidance,
+                width=asked.width,
+                height=asked.height,
+                sampler_name=_SAMPLERS[asked.sampler],
+                scheduler=None,
+                override_settings={"CLIP_stop_at_last_layers": asked.clip_skip},
+                do_not_save_samples=True,
+                do_not_save_grid=True,
+            )
             self.state.begin(job="scripts_txt2img")
             progress.start_task(task)
-            pixels = self._make(1, prompt)
+            (picture,) = self._process_images(request).images
             progress.finish_task(task)
             self.state.end()
-        return pixels
+        return picture
 
     def _make(self, seed: int, prompt: str) -> bytes:
         torch.manual_seed(seed)  # as the hosts do, whose noise comes from the global generator
         noise = torch.randn(4)
-        pixels = self._paint(seed, prompt)
-        return hashlib.blake2b(pixels + noise.numpy().tobytes(), digest_size=48).digest()
+        return self._paint(seed, prompt) + noise.numpy().tobytes()
 
     def _process_images(self, request: Processing) -> SimpleNamespace:
-        (self.root / "params.txt").write_text(request.fields["prompt"])
-        pixels = self._make(request.fields["seed"], request.fields["prompt"])
-        return SimpleNamespace(images=[Image.frombytes("RGB", (4, 4), pixels)])
+        told, options = request.fields, self.options
+        before = {key: options.data[key] for key in told.get("override_settings", {}) if key in options.data}
+        for key, value in told.get("override_settings", {}).items():
+            options.data[key] = value
+            setattr(options, key, value)
+        (self.root / "params.txt").write_text(told["prompt"])
+        try:
+            if self.state.interrupted:
+                return SimpleNamespace(images=[])
+            pixels = self._make(told["seed"], told["prompt"])
+            share = request.sample()
+            self.after_sampling()
+            picture = self._picture(pixels, told, share)
+        finally:
+            for key, value in before.items():
+                options.data[key] = value
+                setattr(options, key, value)
+        self.state.job_no += 1
+        self.state.sampling_step = 0
+        if not told.get("do_not_save_samples"):
+            picture.save(self.root / f"{len(list(self.root.glob('*.png')))}.png")
+        return SimpleNamespace(images=[picture])
+
+    def _picture(self, pixels: bytes, told: dict[str, Any], share: float) -> Image.Image:
+        """Of any request that differs: another one."""
+        scheduler = told.get("scheduler") or "Automatic"
+        if (told["sampler_name"], scheduler) == ("DPM++ 2M", "Automatic"):
+            scheduler = "Karras"
+        names = ("negative_prompt", "steps", "cfg_scale", "sampler_name")
+        words = [repr(told.get(name)) for name in names]
+        words += [scheduler, str(self.options.CLIP_stop_at_last_layers), str(share)]
+        size = (told["width"], told["height"])
+        digest = hashlib.blake2b(pixels + "|".join(words).encode(), digest_size=48).digest()
+        count = size[0] * size[1] * 3
+        return Image.frombytes("RGB", size, (digest * (count // len(digest) + 1))[:count])
 
     def _add_progress(self) -> None:
         self.add("modules.progress", pending_tasks={}, finished_tasks=[], current_task=None)

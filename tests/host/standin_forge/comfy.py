@@ -221,9 +221,8 @@ class ComfyStandIn(StandIn):
             return
         self.model.current_lora_hash = wanted
         unet, clip = originals.unet, originals.clip.patcher
-        for name in names:
-            lora = load_file(Path(self.modules["modules.shared"].cmd_opts.lora_dir) / f"{name}.safetensors")
-            patches, rest = parts.read_lora(lora, self._places("diffusion_model."))
+        for path in self.lists.note(names).values():
+            patches, rest = parts.read_lora(load_file(path), self._places("diffusion_model."))
             unet = unet.with_lora(patches)
             clip = clip.with_lora(parts.read_lora(rest, self._places("clip_"))[0])
         shown = SimpleNamespace(cond_stage_model=originals.clip.cond_stage_model, patcher=clip)

@@ -42,7 +42,7 @@ class LoraLoader:
         self.loaded_hash = "[]"
 
     @torch.inference_mode()
-    def refresh(self, lora_patches: Mapping[str, Mapping[str, Any]]) -> None:
+    def refresh(self, lora_patches: Mapping[Any, Mapping[str, Any]]) -> None:
         hashes = str(list(lora_patches))
         if hashes == self.loaded_hash:
             return
@@ -64,15 +64,17 @@ class ModelPatcher:
 
     def __init__(self, model: Any, load_device: torch.device = CPU) -> None:
         self.model, self.load_device = model, load_device
-        self.lora_patches: dict[str, Mapping[str, Any]] = {}
+        self.lora_patches: dict[tuple[str, float, float, bool], Mapping[str, Any]] = {}
         if not hasattr(model, "lora_loader"):
             model.lora_loader = LoraLoader(model)
         self.lora_loader: LoraLoader = model.lora_loader
 
-    def with_lora(self, name: str, patches: Mapping[str, Any]) -> ModelPatcher:
-        """A clone that has one more."""
+    def with_lora(self, path: Path, patches: Mapping[str, Any]) -> ModelPatcher:
+        """A clone that has one more, if anything of it fits."""
+        if not patches:
+            return self
         made = ModelPatcher(self.model, self.load_device)
-        made.lora_patches = {**self.lora_patches, name: patches}
+        made.lora_patches = {**self.lora_patches, (str(path), 1.0, 1.0, False): patches}
         return made
 
 
@@ -107,6 +109,7 @@ class Engine:
         shown = SimpleNamespace(first_stage_model=vae, patcher=ModelPatcher(vae))
         self.forge_objects_original = Objects(unet=ModelPatcher(kernel), clip=clip, vae=shown)
         self.forge_objects = self.forge_objects_original.copy()
+        self.forge_objects_after_applying_lora = self.forge_objects_original.copy()
 
     @staticmethod
     def _tower(state: parts.Tensors, heads: int, dtype: torch.dtype) -> nn.Module:
@@ -219,13 +222,13 @@ class ForgeStandIn(StandIn):
         engine.current_lora_hash = wanted
         originals = engine.forge_objects_original
         unet, clip = originals.unet, originals.clip.patcher
-        for name in names:
-            lora = load_file(Path(self.modules["modules.shared"].cmd_opts.lora_dir) / f"{name}.safetensors")
-            patches, rest = parts.read_lora(lora, self._places("diffusion_model."))
-            unet = unet.with_lora(name, patches)
-            clip = clip.with_lora(name, parts.read_lora(rest, self._places("clip_"))[0])
+        for path in self.lists.note(names).values():
+            patches, rest = parts.read_lora(load_file(path), self._places("diffusion_model."))
+            unet = unet.with_lora(path, patches)
+            clip = clip.with_lora(path, parts.read_lora(rest, self._places("clip_"))[0])
         shown = SimpleNamespace(cond_stage_model=originals.clip.cond_stage_model, patcher=clip)
         engine.forge_objects = Objects(unet=unet, clip=shown, vae=originals.vae)
+        engine.forge_objects_after_applying_lora = engine.forge_objects.copy()
 
     def _pixels(self, seed: int, prompt: str) -> bytes:
         self.reload()
