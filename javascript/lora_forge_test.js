@@ -67,7 +67,10 @@
 
   // ------------------------------------------------------------------ the form's values
 
-  const current = (key) => (key in form.values ? form.values[key] : form.told ? form.told[key] : undefined);
+  function current(key) {
+    if (key in form.values) return form.values[key];
+    return form.told ? form.told[key] : undefined;
+  }
 
   function set(key, value) {
     if (form.told && JSON.stringify(form.told[key]) === JSON.stringify(value)) delete form.values[key];
@@ -132,14 +135,15 @@
     call("plan");
   });
 
-  const start = () =>
-    test.guarded(async () => {
+  function start() {
+    return test.guarded(async () => {
       test.tell("");
       const { id } = await post("test/start", body());
       await load();
       await show(id);
       test.tell(test.say("started"), "good");
     });
+  }
 
   // ------------------------------------------------------------------ one test
 
