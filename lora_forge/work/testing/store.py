@@ -321,5 +321,6 @@ def _state(folder: Path, about: Mapping[str, Any]) -> str:
 
 
 def _best(surface: Surface) -> Recommendation | None:
-    """None until a cell with the LoRA was scored."""
-    return recommend(surface) if any(strength for _, strength in surface) else None
+    """None until the likeness of a cell with the LoRA was told."""
+    told = [score for (_, strength), score in surface.items() if strength and score.identity is not None]
+    return recommend(surface) if told else None
