@@ -43,6 +43,7 @@ _RISES = word("At the end it still rises, by {points} an epoch.")
 _FLAT = word("At the end it does not rise any more.")
 _FALLS = word("Quality falls from {best} in epoch {one} to {later} in epoch {last}.")
 _BREAKS = word("From epoch {epoch} on no strength gives whole pictures.")
+_UNTOLD = word("How alike it is could not be told, so there is no advice: get what is missing for the likeness first.")
 _ENOUGH = 0.05  # likeness that near to the target is not what is lacking
 
 
@@ -58,16 +59,17 @@ class Diagnosed(Protocol):
 
 @dataclass(frozen=True)
 class Advice:
-    """``sentence``: how the round went; ``evidence``: what that rests on. One of the choices is advised, the first."""
+    """``sentence``: how the round went; ``evidence``: what that rests on. The first choice is the advised one, unless
+    the likeness could not be told."""
 
     sentence: Said
     evidence: tuple[Said, ...]
     choices: tuple[Choice, ...]
 
     @property
-    def advised(self) -> Choice:
+    def advised(self) -> Choice | None:
         """The one to begin with."""
-        return self.choices[0]
+        return next((choice for choice in self.choices if choice.is_advised), None)
 
 
 def is_reached(recommendation: Recommendation, target: float = TARGET) -> bool:
@@ -79,17 +81,19 @@ def advise(
     surface: Surface,
     recommendation: Recommendation,
     diagnosis: Diagnosed | None,
-    settings: RunSettings,
+    settings: RunSettings | None,
     bad_photos: Sequence[BadPhoto] = (),
     target: float = TARGET,
 ) -> Advice:
-    """Choices for the next round, the advised one first.
+    """Choices for the next round, the advised one first. ``settings`` None: the LoRA is of no run that is known here.
 
     Too little learned: four more epochs where the run can go on, still rises and would get there; else more repeats,
     by how far the likeness is from the target and how fast it rose. Too much: fewer repeats, so that the last epoch
     lies a little behind where the best one was. Photos first where they are what holds the run back.
     """
-    course = course_of(surface, settings.rates)
+    course = course_of(surface, settings.rates if settings is not None else ())
+    if not course.likeness and not is_reached(recommendation, target):
+        return _untold(recommendation, bad_photos)
     kind = diagnosis.kind if diagnosis is not None else ""
     is_past = course.is_past(recommendation.epoch)
     is_too_much = is_past or bool(course.is_broken_at) or kind in ("copying", "ruined")
@@ -104,8 +108,8 @@ def advise(
     elif course.likeness and course.likeness[-1].mean >= target - _ENOUGH:
         template, wanted = _DISOBEYS, BETTER_PHOTOS
     else:
-        goes_on = ADD_EPOCHS in found and choices.projected(course, settings) >= target
-        template, wanted = _LITTLE, ADD_EPOCHS if goes_on else MORE_REPEATS
+        goes_on = settings and ADD_EPOCHS in found and choices.projected(course, settings) >= target
+        template, wanted = _LITTLE, ADD_EPOCHS if goes_on else MORE_REPEATS if settings else BETTER_PHOTOS
     evidence = (*_evidence(course, recommendation, is_past), *(diagnosis.evidence if diagnosis is not None else ()))
     return Advice(_sentence(template, course, recommendation, target), evidence, _ordered(found, wanted))
 
@@ -113,19 +117,27 @@ def advise(
 def _all(
     course: Course,
     kept: Recommendation,
-    settings: RunSettings,
+    settings: RunSettings | None,
     bad: Sequence[BadPhoto],
     target: float,
     is_too_much: bool,
 ) -> dict[str, Choice]:
     """Every choice that makes sense, by its id."""
     found: list[Choice | None] = [choices.better_photos(bad), choices.use_epoch(kept) if kept.is_usable else None]
-    if is_too_much:
+    if settings is None:
+        pass
+    elif is_too_much:
         found.append(choices.fewer_repeats(course, kept.epoch, settings))
     else:
         found.append(choices.more_repeats(course, settings, target))
         found.append(choices.add_epochs(course, settings) if settings.can_go_on else None)
     return {choice.id: choice for choice in found if choice is not None}
+
+
+def _untold(kept: Recommendation, bad: Sequence[BadPhoto]) -> Advice:
+    """Nobody could tell how alike it is: what there is to choose, none of it advised."""
+    found = [choices.use_epoch(kept)] if kept.is_usable else []
+    return Advice(Said(_UNTOLD), (), (*found, choices.better_photos(bad)))
 
 
 def _ordered(found: Mapping[str, Choice], wanted: str) -> tuple[Choice, ...]:

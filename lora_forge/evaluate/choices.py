@@ -27,8 +27,11 @@ _EPOCH_LABEL = word("Use epoch {epoch}")
 _EPOCH = word("Keep {cell}, with {quality}: nothing is trained.")
 _REPEATS_LABEL = word("Repeats {before} to {now}")
 _REPEATS = word("A new run, each photo {now} times an epoch instead of {before}: {steps} steps instead of {old}.")
-_RATE_LABEL = word("Half of the learning rate")
+_EPOCHS_LABEL = word("Epochs {before} to {now}")
+_EPOCHS = word("The groups have repeats of their own: a new run of {now} epochs, {steps} steps instead of {old}.")
+_RATE_LABEL = word("Learning rate {before} to {now}")
 _RATE = word("Repeats are at 1 already: a new run with a learning rate of {now} instead of {before}.")
+_RATE_FIXED = word("The groups have repeats of their own: a new run with a learning rate of {now} instead of {before}.")
 _ADD_LABEL = word("{count} more epochs")
 _ADD = word(
     "The same run goes on from its last state, without a restart: epochs {first} to {last}, {steps} steps more."
@@ -42,7 +45,8 @@ _VARY = word("No photo stands out. Add photos in other clothes, places and poses
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the tested run was made with. ``steps``: all of them.
+    """What the tested run was made with. ``photos``: those that are seen ``repeats`` times; ``own_visits``: pictures an
+    epoch from groups with repeats of their own. ``steps``: all of them.
 
     ``rates``: the mean share of the learning rate in each epoch, where it falls; ``more_rates``: in the epochs that
     would be added. ``can_go_on``: its last state is still there.
@@ -56,6 +60,17 @@ class RunSettings:
     rates: tuple[float, ...] = ()
     more_rates: tuple[float, ...] = (1.0,) * MORE_EPOCHS
     can_go_on: bool = True
+    own_visits: int = 0
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all groups have repeats of their own, so that the setting moves nothing."""
+        return not self.photos and self.own_visits > 0
+
+    def steps_with(self, repeats: int) -> int:
+        """About how many steps it would be."""
+        before, now = (self.photos * count + self.own_visits for count in (self.repeats, repeats))
+        return round(self.steps * (now / before if before else repeats / self.repeats))
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,13 @@ def use_epoch(kept: Recommendation) -> Choice:
 
 
 def more_repeats(course: Course, settings: RunSettings, target: float = TARGET) -> Choice:
-    """A new run that sees each photo more often."""
+    """A new run that sees each photo more often, or goes on for longer where groups have repeats of their own."""
+    if settings.is_fixed:
+        epochs = sane(settings.epochs * more_factor(course, target))
+        values: dict[str, object] = {"before": settings.epochs, "now": epochs}
+        steps = round(settings.steps * epochs / settings.epochs)
+        sentence = Said(_EPOCHS, {**values, "steps": steps, "old": settings.steps})
+        return Choice(MORE_REPEATS, Said(_EPOCHS_LABEL, values), sentence, {"epochs": epochs})
     now = max(settings.repeats + 1, sane(settings.repeats * more_factor(course, target)))
     return _repeats(MORE_REPEATS, settings, now)
 
@@ -114,11 +135,12 @@ def fewer_repeats(course: Course, best: int, settings: RunSettings) -> Choice | 
     factor = fewer_factor(course, best, settings.rates)
     if factor > _MOST_FEWER:
         return None
-    if settings.repeats > 1:
+    if settings.repeats > 1 and not settings.is_fixed:
         return _repeats(FEWER_REPEATS, settings, min(settings.repeats - 1, max(1, sane(settings.repeats * factor))))
-    rate = float(f"{settings.learning_rate / 2:.3g}")
+    rate = float(f"{settings.learning_rate * factor:.2g}")
     values = {"now": f"{rate:g}", "before": f"{settings.learning_rate:g}"}
-    return Choice(FEWER_REPEATS, Said(_RATE_LABEL), Said(_RATE, values), {"learning_rate": rate}) if rate else None
+    sentence = Said(_RATE_FIXED if settings.is_fixed else _RATE, values)
+    return Choice(FEWER_REPEATS, Said(_RATE_LABEL, values), sentence, {"learning_rate": rate}) if rate else None
 
 
 def fewer_factor(course: Course, best: int, rates: Sequence[float] = ()) -> float:
@@ -157,7 +179,7 @@ def better_photos(bad: Sequence[BadPhoto]) -> Choice:
 
 def _repeats(name: str, settings: RunSettings, now: int) -> Choice:
     values = {"before": settings.repeats, "now": now}
-    steps = round(settings.steps * now / settings.repeats)
+    steps = settings.steps_with(now)
     sentence = Said(_REPEATS, {**values, "steps": steps, "old": settings.steps})
     return Choice(name, Said(_REPEATS_LABEL, values), sentence, {"repeats": now})
 

@@ -28,6 +28,7 @@ from lora_forge.web.places import confined
 from lora_forge.web.plan_routes import plan_routes
 from lora_forge.web.preset_routes import preset_routes
 from lora_forge.web.protection import Refusal
+from lora_forge.web.round_routes import round_routes
 from lora_forge.web.run_routes import run_routes
 from lora_forge.web.series_routes import series_routes
 from lora_forge.web.serving import POOL, Handler, Routes, Served, in_pool
@@ -77,6 +78,7 @@ def mount(
         preset_routes(served),
         album_routes(served),
         test_routes(served),
+        round_routes(served),
         keep_routes(served),
         lora_routes(served),
     )

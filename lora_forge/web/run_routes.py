@@ -182,7 +182,11 @@ class _RunRoutes:
         if run.state == "done":
             raise RefusedError(400, "The run {name} is done: there is nothing to go on with.", name=name)
         wanted = request_of(self._desk.data_root(), project, name, run.asked)
-        return replace(wanted, settings={}, resume=True) if run.has_config else replace(wanted, resume=False)
+        if not run.has_config:
+            return replace(wanted, resume=False)
+        epochs = wanted.settings.get("epochs")  # more than it has: stopped before it took up the added ones
+        is_longer = isinstance(epochs, int) and epochs > run.epochs
+        return replace(wanted, settings={"epochs": epochs} if is_longer else {}, resume=True)
 
     def _check_not_ours(self, project: str, name: str) -> None:
         board = self._served.board

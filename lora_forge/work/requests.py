@@ -26,6 +26,19 @@ def asked(request: RunRequest) -> dict[str, Any]:
     return {**plain, "prove": one.prove, "folder": one.folder, "resume": one.resume}
 
 
+def noted(request: RunRequest, before: Mapping[str, Any]) -> dict[str, Any]:
+    """:func:`asked` for a run's own note. A run that goes on keeps what it was begun with (``before``), and what is
+    said now comes to that; of one that an older program or the command line began nothing is known to note."""
+    plain = asked(request)
+    if not request.resume:
+        return plain
+    values = before.get("values")
+    if not isinstance(values, dict) or not before.get("kind"):
+        return {key: value for key, value in plain.items() if key not in ("kind", "values")}
+    kept = {key: before[key] for key in ("kind", "trigger_word") if key in before}
+    return {**plain, **kept, "values": {**values, **plain["values"]}}
+
+
 def request_of(data_root: Path, project: str, name: str, plain: Mapping[str, Any]) -> RunRequest:
     """The request that :func:`asked` was given; what is missing or damaged is as by default.
 

@@ -20,8 +20,8 @@ from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces
 from lora_forge.train.claim import claimed
 from lora_forge.work.again import preparing_again
 from lora_forge.work.planning import RunRequest, out_dir, plan, settled
-from lora_forge.work.requests import asked
-from lora_forge.work.run_file import attempt
+from lora_forge.work.requests import noted
+from lora_forge.work.run_file import attempt, read_run_file
 from lora_forge.work.speeds import Lent, SpeedWatch
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(desk: Desk, request: RunRequest, emit: Emit, commands: CommandBox) -> Ru
     plan(desk, request)
     with _alone(request):
         config = settled(desk, request)  # another program may have begun and ended it since
-        with attempt(request.run_dir, asked(request)) as made:
+        with attempt(request.run_dir, noted(request, read_run_file(request.run_dir))) as made:
             result = _run(desk, request, config, emit, commands, train_result)
             made.outcome = result.outcome
             return result
