@@ -49,6 +49,7 @@ _SAME = {
     "ss_ip_noise_gamma": "ip_noise_gamma",
     "ss_zero_terminal_snr": "zero_terminal_snr",
 }
+_WORDS = ("network_module", "lr_scheduler", "loss_type")
 
 
 def settings_of(metadata: Mapping[str, str]) -> Brought:
@@ -56,7 +57,7 @@ def settings_of(metadata: Mapping[str, str]) -> Brought:
     theirs: dict[str, Any] = {}
     for key, name in _SAME.items():
         value = plain(metadata.get(key))
-        if value is not None and value != "None" and value != "Dynamic":
+        if value is not None and value not in ("None", "Dynamic") and (name not in _WORDS or isinstance(value, str)):
             theirs[name] = value
     _first_set(metadata, theirs)
     _optimizer(str(metadata.get("ss_optimizer") or ""), theirs)

@@ -17,6 +17,7 @@ from lora_forge.work import archive, keeping
 from lora_forge.work.archive import Entry
 from lora_forge.work.keeping import Chosen
 from lora_forge.work.series import series_of
+from lora_forge.work.testing.store import list_tests
 
 _MOST_PICTURES = 12
 
@@ -88,6 +89,15 @@ def _with_facts(form: KeepForm, found: Chosen, project: Project) -> KeepForm:
 
 
 def _pictures(project: Project, found: Chosen, epoch: int, strength: float) -> Iterator[str]:
+    """Pictures of that very cell in the tests of this LoRA, then the run's previews."""
+    for test in list_tests(project):
+        if test.request.name == found.name:
+            for path in test.cells.get((epoch, strength), ()):
+                yield f"{project.root.name}/{path.relative_to(project.root).as_posix()}"
+    yield from _previews(project, found, epoch)
+
+
+def _previews(project: Project, found: Chosen, epoch: int) -> Iterator[str]:
     """The run's previews, those nearest to the epoch's end first; at each step with the subject alone first."""
     folder = project.runs_dir / found.name / "previews"
     try:
