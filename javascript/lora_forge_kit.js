@@ -466,11 +466,14 @@
   const onStep = (act) => stepListeners.push(act);
   const step = () => ($("#lora_forge") || { dataset: {} }).dataset.step || "";
 
-  // The step whose turn it is.
-  function suggest(name) {
-    for (const one of document.querySelectorAll("#lora_forge_steps_bar [data-step]")) {
-      one.classList.toggle("lf-next", one.dataset.step === name);
-    }
+  // The step whose turn it is: the furthest that a part of the page names ("" where it has nothing to say).
+  const named = new Map();
+  function suggest(part, name) {
+    named.set(part, name);
+    const steps = [...document.querySelectorAll("#lora_forge_steps_bar [data-step]")];
+    const order = steps.map((one) => one.dataset.step);
+    const furthest = order[Math.max(...[...named.values()].map((one) => order.indexOf(one)))];
+    for (const one of steps) one.classList.toggle("lf-next", one.dataset.step === furthest);
   }
 
   document.addEventListener("click", (event) => {

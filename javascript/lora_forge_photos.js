@@ -63,7 +63,7 @@
     desk.byKey = new Map(desk.told.photos.map((photo) => [photo.key, photo]));
     desk.wall.draw();
     const hasTags = answer.photos.some((photo) => photo.caption);
-    kit.suggest(!answer.photos.length ? "photos" : hasTags ? "train" : "tags");
+    kit.suggest("photos", !answer.photos.length ? "photos" : hasTags ? "train" : "tags");
     if (answer.photos.some((photo) => !photo.width && !photo.problem)) setTimeout(refresh, 2000); // still being measured
   }
 

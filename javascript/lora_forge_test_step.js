@@ -18,7 +18,7 @@
     test.fields.draw();
     test.verdict.draw();
     test.grid.draw();
-    if (isOpen()) reload();
+    reload();
   }
 
   const isOpen = () => ["test", "keep"].includes(kit.step());
@@ -38,14 +38,21 @@
     if (wasRunning && !isRunning && test.now().id) test.refresh().then(() => test.load());
     wasRunning = isRunning;
   });
-  forge.onFiles(() => test.place && isOpen() && reload());
+  forge.onFiles(() => test.place && reload());
+
+  // What was trained is to be tested, what was tested to be kept.
+  test.on("form", () => {
+    const { loras, tests } = test.form.told;
+    const isTested = tests.some((one) => one.quality !== null);
+    kit.suggest("test", isTested ? "keep" : loras.some((one) => one.is_of_project) ? "test" : "");
+  });
 
   mount("#lora_forge_test .lf-test", build);
   kit.onStep(() => test.place && isOpen() && reload());
   setInterval(() => {
-    if (!test.place || !forge.isVisible() || !isOpen()) return;
+    if (!test.place || !forge.isVisible()) return;
     if (wanted() !== shownFor) reload();
-    test.follow();
+    if (isOpen()) test.follow();
   }, 300);
 
   test.step = true;
