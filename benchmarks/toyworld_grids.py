@@ -1,0 +1,251 @@
+"""Grids whose truth is known: python benchmarks/toyworld_grids.py --kinds good,under,hot --seeds 0-9 --out DIR
+
+Trains short runs on the bundled toy world (each seed has other photos, another start and other noise), draws each run's
+grid as a person's test would have it (a plain prompt and one with swaps, one seed each, and the baseline), and draws
+every cell again on fresh seeds for the truth: the toy world's own judge on pictures that no score has seen. Everything
+is kept in DIR/NAME, so that scores can be computed anew without drawing (toyworld_scores.py). What is there is not
+made twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from lora_forge import config as settings
+from lora_forge.atomic import write_atomically, write_text
+from lora_forge.config import Family, TrainConfig
+from lora_forge.dataset.manifest import PrepareSettings
+from lora_forge.dataset.prepare import prepare
+from lora_forge.dataset.project import Project
+from lora_forge.evaluate.plan import GridPlan, parse_range
+from lora_forge.events import CommandBox, Event
+from lora_forge.host.standalone import StandaloneHost
+from lora_forge.lora_file.names import epoch_path
+from lora_forge.presets import preset
+from lora_forge.toyworld import checkpoint_path
+from lora_forge.toyworld.judge import Judge, load_judge
+from lora_forge.toyworld.lessons import LESSONS, TRIGGER
+from lora_forge.train.run import CONFIG_FILE, train
+
+Cell = tuple[int, float]
+Pixels = npt.NDArray[np.uint8]
+
+PHOTOS = 24
+SWAPS = ("red dress", "snow")
+"""What no photo of the subject shows."""
+PLAIN = f"{TRIGGER}, 1girl <lora:NAME-NUM:STRENGTH>"
+SWAPPED = f"{TRIGGER}, 1girl, {', '.join(SWAPS)} <lora:NAME-NUM:STRENGTH>"
+TRUTH_FROM = 5000
+"""The truth's first seed; the test's own seeds begin at 100 times the run's."""
+
+LITTLE = 0.75
+"""Where a cell's first pictures show less of her than this, no more are drawn for its truth."""
+FIRST = 2
+"""How many of the truth's those are; half plain and half swapped, as all of it."""
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "good": {"repeats": 4},
+    "under": {"repeats": 1, "learning_rate": 6e-4, "te_learning_rate": 2e-4},
+    "hot": {"repeats": 3, "rank": 8, "alpha": 8.0, "learning_rate": 1e-2, "te_learning_rate": 5e-3},
+}
+"""Changes to the toy preset; 24 photos in batches of 4 make 6 steps a repeat."""
+GOOD_RATES = ((2e-3, 7e-4), (2.5e-3, 9e-4), (3e-3, 1e-3))
+"""Of the UNet and the text encoder: the good runs of the seeds take turns, so that not all are alike."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One run's pictures on disk. ``truth_count``: pictures a cell on seeds of no test, half plain and half swapped."""
+
+    place: Path
+    plan: GridPlan
+    truth_count: int = 12
+
+    @property
+    def loras(self) -> Path:
+        return self.place / "loras"
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.plan.cells()
+
+
+def config_of(kind: str, seed: int, **changes: Any) -> TrainConfig:
+    """A run of ``RECIPES``."""
+    rates = dict(zip(("learning_rate", "te_learning_rate"), GOOD_RATES[seed % len(GOOD_RATES)], strict=True))
+    values = {
+        **preset("toyworld", Family.SD1),
+        **rates,
+        **RECIPES[kind],
+        "name": f"{kind}{seed}",
+        "trigger_word": TRIGGER,
+    }
+    return settings.from_dict({**values, "seed": seed, "validation_photos": 0, **changes})
+
+
+def write_photos(root: Path, seed: int, count: int = PHOTOS) -> Project:
+    """Photos of the subject that ``seed`` draws, her traits' tags deleted."""
+    project = Project.open(root, TRIGGER)
+    folder = project.images_dir / "photos"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (picture, tags) in enumerate(LESSONS["person"].photos(seed, count), start=1):
+        picture.save(folder / f"photo-{number:02}.png")
+        write_text(folder / f"photo-{number:02}.txt", ", ".join([TRIGGER, *tags]) + "\n")
+    return project
+
+
+def train_run(config: TrainConfig, place: Path, host: StandaloneHost, photos: int = PHOTOS) -> float:
+    """Train into ``place``/loras what is not there, from the run's last state where there is one; CPU seconds."""
+    run_dir, loras = place / "run", place / "loras"
+    if epoch_path(loras, config.name, config.epochs).is_file():
+        return 0.0
+    started = time.process_time()
+    project = write_photos(place / "project", config.seed, photos)
+    prepared = prepare(project, PrepareSettings.from_config(config), _quiet)
+    with host.borrow() as model:
+        result = train(
+            model, prepared, config, run_dir, loras, _quiet, CommandBox(), resume=(run_dir / CONFIG_FILE).exists()
+        )
+    if result.outcome != "done":
+        sys.exit(f"{config.name} ended early: {result.outcome}")
+    return time.process_time() - started
+
+
+COARSE: Mapping[str, tuple[Any, ...]] = {"epochs": (2, 4, 6, 8, 10), "strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}
+"""Axes of a run that is drawn for its diagnosis alone."""
+
+
+def grid_of(config: TrainConfig, place: Path, truth_count: int = 12, **axes: Any) -> Grid:
+    """What a person's test of this run asks for: one seed, 6 sampler steps, guidance 4, and the baseline."""
+    seeds = (100 * config.seed,)
+    plan = GridPlan(
+        PLAIN, epochs=tuple(range(1, config.epochs + 1)), seeds=seeds, width=64, height=64, steps=6, guidance=4.0,
+        strengths=(0.0, *(round(count / 10, 1) for count in range(1, 11))), swap_prompt=SWAPPED, swaps=SWAPS,
+    )  # fmt: skip
+    return Grid(place, replace(plan.named(config.name), **axes), truth_count)
+
+
+def draw(grid: Grid, host: StandaloneHost, judge: Judge) -> None:
+    """Draw the cells that are not there: (pictures, 64, 64, 3) each, the test's own first, then the truth's."""
+    path = grid.place / "pictures.npz"
+    kept = load_pictures(grid) if path.exists() else {}
+    for epoch in dict.fromkeys(epoch for epoch, _ in grid.cells):
+        missing = [cell for cell in grid.cells if cell[0] == epoch and cell not in kept]
+        for cell in missing:
+            images = draw_cell(grid, cell, host, judge)
+            kept[cell] = np.stack([np.asarray(image) for image in images])
+        if missing:
+            told = {f"{cell[0]}_{cell[1]:g}": pixels for cell, pixels in kept.items()}
+            write_atomically(path, lambda temporary, told=told: _save(temporary, told))
+
+
+def draw_cell(grid: Grid, cell: Cell, host: StandaloneHost, judge: Judge) -> list[Image.Image]:
+    """The test's pictures, then the truth's plain and swapped ones.
+
+    A little of the truth is drawn first. Where that and the test's own hardly show her, it is enough.
+    """
+    first, count = FIRST // 2 if grid.truth_count else 0, grid.truth_count // 2
+    own = grid.plan.requests(*cell)
+    begun = [request for plan in fresh(grid, 0, first) for request in plan.requests(*cell)]
+    images = list(host.draw([*own, *begun], [grid.loras]))
+    if not begun or mean([seen.identity for seen in judge.look_at(images)]) < LITTLE:
+        return images
+    rest = [request for plan in fresh(grid, first, count) for request in plan.requests(*cell)]
+    more, start = list(host.draw(rest, [grid.loras])), len(own)
+    plain, swapped = images[start : start + first], images[start + first :]
+    return [*images[:start], *plain, *more[: count - first], *swapped, *more[count - first :]]
+
+
+def fresh(grid: Grid, first: int, end: int) -> tuple[GridPlan, ...]:
+    """Plans with seeds of the truth, plain and swapped; none when there are no such seeds."""
+    seeds = tuple(range(TRUTH_FROM + first, TRUTH_FROM + end))
+    plain = replace(grid.plan, seeds=seeds or (0,), swap_prompt="", swaps=())
+    return (plain, replace(plain, prompt=grid.plan.swap_prompt)) if seeds else ()
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of at least one."""
+    return sum(values) / len(values)
+
+
+def load_pictures(grid: Grid) -> dict[Cell, Pixels]:
+    """What was drawn so far, by cell."""
+    with np.load(grid.place / "pictures.npz") as kept:
+        return {_cell(key): kept[key] for key in kept.files}
+
+
+def load_cells(place: Path) -> set[Cell]:
+    """Which cells were drawn so far."""
+    with np.load(place / "pictures.npz") as kept:
+        return {_cell(key) for key in kept.files}
+
+
+def images_of(pixels: Pixels) -> list[Image.Image]:
+    """RGB pictures."""
+    return [Image.fromarray(one) for one in pixels]
+
+
+def _cell(key: str) -> Cell:
+    epoch, _, strength = key.partition("_")
+    return int(epoch), float(strength)
+
+
+def _save(path: Path, told: Mapping[str, Pixels]) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, **told)  # type: ignore[arg-type]  # keys are file names
+
+
+def _quiet(event: Event) -> None:
+    """Nobody watches."""
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", default="good,under,hot")
+    parser.add_argument("--seeds", default="0-9")
+    parser.add_argument("--truth", type=int, default=12, help="pictures a cell for the truth")
+    parser.add_argument("--full", default="good", help="kinds of which the whole grid and its truth are drawn")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--no-drawing", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    host, judge = StandaloneHost(checkpoint_path(), most_pictures=64), load_judge()
+    for seed in seeds_of(args.seeds):
+        for kind in args.kinds.split(","):
+            config = config_of(kind, seed)
+            place = args.out / config.name
+            seconds = train_run(config, place, host)
+            say(f"{config.name} trained: {seconds:.0f} CPU-s")
+            if not args.no_drawing:
+                started = time.process_time()
+                is_full = kind in args.full.split(",")
+                grid = grid_of(config, place, args.truth, **({} if is_full else COARSE))
+                draw(grid, host, judge)
+                say(f"{config.name} drawn: {time.process_time() - started:.0f} CPU-s")
+    return 0
+
+
+def seeds_of(text: str) -> list[int]:
+    """``0-2,5`` as numbers; ranges of a plan count from 1, seeds from 0."""
+    moved = ",".join("-".join(str(int(end) + 1) for end in part.split("-")) for part in text.split(","))
+    return [number - 1 for number in parse_range(moved)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
