@@ -64,7 +64,7 @@ class _Tab:
             made["folder"] = self._photos_step()
         with gr.Column(elem_classes=["lf-step", "lf-in-tags"]):
             self.tags = html(tag_panel.panel(self.texts.language), elem_id="lora_forge_tags")
-        with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test", "lf-in-keep"]):
+        with gr.Column(elem_classes=["lf-step", "lf-in-train", "lf-in-test"]):
             made["checkpoint"] = self._base_step()
         with gr.Column(elem_classes=["lf-step", "lf-in-train"]):
             self.train = html(train_panel.panel(self.texts.language), elem_id="lora_forge_train")
