@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lora_forge.errors import ConfigError
-from lora_forge.evaluate.scores import CellScore, Measure, ScoreName, Surface
-from lora_forge.i18n import Said, Text, word
+import numpy as np
 
-Cell = tuple[int, float]
+from lora_forge.errors import ConfigError
+from lora_forge.evaluate import recommend_words as words
+from lora_forge.evaluate.quality import COUNTING, Reading, quality, read
+from lora_forge.evaluate.scores import Cell, ScoreName, Surface
+from lora_forge.i18n import Said, Text
+
+__all__ = ["LEAST_HEALTH", "LEAST_QUALITY", "Recommendation", "quality", "recommend"]
 
 LEAST_HEALTH = 0.5
 """Below this mean health a cell's pictures count as broken and can't be recommended."""
 
-NEAR_TIE = 0.02
-"""Qualities closer than this are a tie in practice: the earlier epoch, then the lower strength, is the safer one."""
+LEAST_QUALITY = 0.5
+"""A cell below this quality is not fit for use, even if it is the best."""
 
-_FACTS = word("{likeness} like the subject ({pictures})")
-_FACTS_AND_OBEDIENCE = word("{likeness} like the subject and {obedience} obedient to the prompt ({pictures})")
-_BROKEN = word("No cell is fit to keep: even in {cell}, {facts}, most pictures are broken; train less or slower.")
-_WEAK = word("No cell is good yet: the best, {cell}, is only {facts}.")
-_ALONE = word("Keep {cell}: {facts}.")
-_AHEAD = word("Keep {cell}: {facts}, {gap} ahead of {other}.")
-_CLOSE = word("Keep {cell}: {facts}; too close to call between it and {other} (gap {gap}, error {error}).")
-_CLOSE_TO_MORE = word(
-    "Keep {cell}: {facts}; too close to call between it and {other} and {more} more (gap {gap}, error {error})."
-)
+NEAR_TIE = 0.04
+"""Cells less than this share of the best quality behind it may be as good as the best, where it is also within
+``_ERRORS`` standard errors of the difference."""
+_ERRORS = 1.5
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """The cell to keep.
 
-    ``quality``: the harmonic mean of identity and obedience (identity alone where obedience can't be told), 0 to 1.
-    ``runner_up``: the best other cell, if there is one. ``is_too_close``: its quality lies within the standard error
-    of the difference. ``rivals``: how many cells can't be told apart from the kept one by these pictures.
-    ``is_usable``: False when even the best cell is broken or shows the subject less than half. ``missing``: scores
-    that could not be told in any cell.
+    ``quality``: see :mod:`lora_forge.evaluate.quality`, read together with the cells around, 0 to 1. ``runner_up``: the
+    best cell of another epoch, or of the same one where there is no other. ``is_too_close``: the runner-up can't be told
+    apart from the kept one by these pictures. ``rivals``: of how many cells that is true. ``is_usable``: False when even
+    the best cell is broken, or its quality is below ``LEAST_QUALITY``, or its likeness could not be told. ``missing``:
+    scores that could not be told in any cell.
     """
 
     epoch: int
@@ -52,105 +49,78 @@ class Recommendation:
     missing: tuple[ScoreName, ...] = ()
 
 
-def quality(score: CellScore) -> Measure:
-    """The harmonic mean of identity and obedience, with its standard error.
-
-    The harmonic mean is low when either is: a perfect likeness that ignores the prompt is as useless as the reverse.
-    Error by the delta method, taking the two as independent: for h = 2io/(i+o), dh/di = 2(o/(i+o))^2 and back.
-    """
-    if score.obedience is None:
-        return score.identity
-    i, o = score.identity, score.obedience
-    total = i.mean + o.mean
-    count = min(i.count, o.count)
-    if total == 0:
-        return Measure(0.0, max(i.standard_error, o.standard_error), count)
-    by_identity, by_obedience = 2 * (o.mean / total) ** 2, 2 * (i.mean / total) ** 2
-    error = math.hypot(by_identity * i.standard_error, by_obedience * o.standard_error)
-    return Measure(2 * i.mean * o.mean / total, error, count)
-
-
 def recommend(
     surface: Surface, missing: Mapping[ScoreName, Text] | None = None, least_health: float = LEAST_HEALTH
 ) -> Recommendation:
-    """Choose the cell with the highest :func:`quality` among the healthy ones.
+    """Choose the cell with the highest quality among the healthy ones, or the middle of those as good as that.
 
-    Qualities within ``NEAR_TIE`` of the best are a tie: the earliest epoch of them is taken, then the lowest strength.
-    ``missing``: why a score could not be told ("no tagger"), for the sentence.
-    The standard error treats cells as independent; with the same seeds in every cell that is on the careful side.
+    Each cell is read together with those around it, so that one lucky picture decides nothing. Where many cells are
+    as good as the best, the middle of them is taken: a little more or less strength does no harm there. Where the
+    likeness could not be told, the furthest cell is named that still holds up otherwise, and that it is only that.
+
+    Args:
+        missing: why a score could not be told, as a whole sentence, by its name; the recommendation says it.
 
     Raises:
-        ConfigError: there is no cell with a strength above 0.
+        ConfigError: there is no scored cell with a strength above 0.
     """
-    cells = {cell: score for cell, score in surface.items() if cell[1] > 0}
-    if not cells:
+    if not any(strength > 0 for _, strength in surface):
         raise ConfigError("There is no scored cell to choose from.", "Draw a grid with strengths above 0 first.")
-    healthy = {cell: score for cell, score in cells.items() if score.health.mean >= least_health}
-    qualities = {cell: quality(score) for cell, score in (healthy or cells).items()}
-    best = max(measure.mean for measure in qualities.values())
-    kept = min(cell for cell, measure in qualities.items() if measure.mean >= best - NEAR_TIE)
-    others = sorted((cell for cell in qualities if cell != kept), key=lambda cell: (-qualities[cell].mean, cell))
-    close = [cell for cell in others if _is_close(qualities[kept], qualities[cell])]
-    runner_up = others[0] if others else None
-    is_usable = bool(healthy) and qualities[kept].mean >= 0.5
+    reading = read(surface)
+    untold = tuple(name for name in COUNTING if name not in reading.told)
+    is_told = "identity" in reading.told
+    told = [cell for cell in reading.cells if not is_told or surface[cell].identity is not None]
+    healthy = [cell for cell in told if surface[cell].health.mean >= least_health]
+    choice = healthy or told
+    kept = middle_of_best(reading, choice) if is_told else _furthest(reading, choice)
+    close = [cell for cell in choice if cell != kept and _is_close(reading, kept, cell)]
+    runner_up = _runner_up(reading, kept, choice)
+    is_usable = is_told and bool(healthy) and reading.at(kept) >= LEAST_QUALITY
+    found = words.Found(kept, surface[kept], reading, runner_up, close, is_told, bool(healthy), is_usable)
     return Recommendation(
         *kept,
-        quality=qualities[kept].mean,
-        sentence=_sentence(kept, cells[kept], runner_up, qualities, len(close), is_usable, bool(healthy)),
+        quality=reading.at(kept),
+        sentence=words.sentence(found, untold, missing or {}),
         runner_up=runner_up,
         is_too_close=runner_up in close,
         rivals=len(close),
         is_usable=is_usable,
+        missing=untold,
     )
 
 
-def _is_close(kept: Measure, other: Measure) -> bool:
-    return abs(kept.mean - other.mean) <= math.hypot(kept.standard_error, other.standard_error)
+def middle_of_best(reading: Reading, cells: Sequence[Cell]) -> Cell:
+    """Of ``cells``, one that is as good as the best and lies in the middle of those that are."""
+    places = [reading.cells.index(cell) for cell in cells]
+    means = reading.means[places]
+    best = max(places, key=lambda place: float(reading.means[place]))
+    behind = reading.means[best] - means
+    errors = np.array([reading.gap_error(reading.cells[best], cell) for cell in cells])
+    reach = np.maximum(np.minimum(NEAR_TIE * reading.means[best], _ERRORS * errors), 1e-9)
+    at = _ranks(reading.cells)[places]
+    middle = np.average(at, axis=0, weights=np.exp(-1.5 * behind / reach))
+    near = [(float(np.sum((at[i] - middle) ** 2)), cell) for i, cell in enumerate(cells) if behind[i] <= reach[i]]
+    return min(near)[1]
 
 
-def _sentence(
-    kept: Cell,
-    score: CellScore,
-    runner_up: Cell | None,
-    qualities: dict[Cell, Measure],
-    rivals: int,
-    is_usable: bool,
-    is_healthy: bool,
-) -> Said:
-    values: dict[str, object] = {"cell": _name(kept), "facts": _facts(score)}
-    if not is_healthy:
-        return Said(_BROKEN, values)
-    if not is_usable:
-        return Said(_WEAK, values)
-    if runner_up is None:
-        return Said(_ALONE, values)
-    values |= {"other": _name(runner_up), "gap": _points(100 * (qualities[kept].mean - qualities[runner_up].mean))}
-    if not rivals:
-        return Said(_AHEAD, values)
-    error = 100 * math.hypot(qualities[kept].standard_error, qualities[runner_up].standard_error)
-    values |= {"error": f"{error:.0f}", "more": rivals - 1}
-    return Said(_CLOSE_TO_MORE if rivals > 1 else _CLOSE, values)
+def _ranks(cells: Sequence[Cell]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(n, 2): which epoch and which strength of the grid, counted."""
+    axes = [sorted({cell[axis] for cell in cells}) for axis in (0, 1)]
+    return np.array([[axes[0].index(epoch), axes[1].index(strength)] for epoch, strength in cells], dtype=np.float64)
 
 
-def _facts(score: CellScore) -> Said:
-    values: dict[str, object] = {"likeness": _percent(score.identity), "pictures": _pictures(score.identity.count)}
-    if not score.obedience:
-        return Said(_FACTS, values)
-    return Said(_FACTS_AND_OBEDIENCE, {**values, "obedience": _percent(score.obedience)})
+def _furthest(reading: Reading, cells: Sequence[Cell]) -> Cell:
+    """Without a likeness: the cell that had the most of the LoRA among those that hold up as well as any."""
+    best = max(reading.at(cell) for cell in cells)
+    near = [cell for cell in cells if reading.at(cell) >= best - max(0.1, NEAR_TIE * best)]
+    return max(near, key=lambda cell: (cell[0] * cell[1], cell))
 
 
-def _name(cell: Cell) -> Said:
-    return Said(word("epoch {epoch} at strength {strength}"), {"epoch": cell[0], "strength": f"{cell[1]:g}"})
+def _is_close(reading: Reading, kept: Cell, other: Cell) -> bool:
+    return reading.at(other) >= reading.at(kept) - reading.gap_error(kept, other)
 
 
-def _points(gap: float) -> Said:
-    whole = round(abs(gap))
-    return Said(word("1 point")) if whole == 1 else Said(word("{count} points"), {"count": whole})
-
-
-def _percent(measure: Measure) -> str:
-    return f"{100 * measure.mean:.0f} %"
-
-
-def _pictures(count: int) -> Said:
-    return Said(word("1 picture")) if count == 1 else Said(word("{count} pictures"), {"count": count})
+def _runner_up(reading: Reading, kept: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The decision is which file to keep: of the cells of other epochs the best, if there are any."""
+    others = [cell for cell in cells if cell[0] != kept[0]] or [cell for cell in cells if cell != kept]
+    return max(others, key=lambda cell: (reading.at(cell), -cell[0], -cell[1]), default=None)

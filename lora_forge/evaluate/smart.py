@@ -1,35 +1,88 @@
-"""Which cells of a grid to draw next, so that few of them tell what the whole grid would."""
+"""Which cells of a grid to draw next, so that few of them tell what the whole grid would.
+
+First a coarse net over the grid; then, a few at a time, the cells where a better one may still be: the highest of what
+the scores so far make likely, plus what is not known (GP-UCB: Srinivas, Krause, Kakade and Seeger, 2010; in batches as
+by Desautels, Krause and Burdick, 2014).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+import numpy as np
 
 from lora_forge.evaluate.plan import NO_EPOCH, GridPlan
+from lora_forge.evaluate.quality import read
 from lora_forge.evaluate.scores import BASELINE, Cell, Surface
 
 SHARE = 0.35
-"""Of the cells with a strength, at most so many are drawn."""
+"""Of the cells with a strength, at most so many are drawn, the baseline counted in."""
 
 DRAWN_WHOLE = 12
-"""Grids up to so many cells are drawn whole: there is nothing to save."""
+"""Grids of up to so many cells are drawn whole: there is nothing to save."""
+
+_COARSE = 16
+_BATCH = 6
+_CURIOSITY = 1.0
+"""How many standard errors a cell may hope for."""
 
 
 def most_cells(plan: GridPlan) -> int:
-    """How many cells a smart grid of ``plan`` draws at most, the baseline among them."""
+    """How many cells a smart grid of ``plan`` draws at most, the baseline among them where the plan has one."""
     count = len(_strong(plan))
-    return count + 1 if count <= DRAWN_WHOLE else max(DRAWN_WHOLE, int(SHARE * count))
+    return len(plan.cells()) if count <= DRAWN_WHOLE else max(DRAWN_WHOLE, int(SHARE * count))
 
 
 def next_cells(plan: GridPlan, surface: Surface, undrawable: Collection[Cell] = ()) -> tuple[Cell, ...]:
-    """The cells to draw and score next, () when enough is known.
+    """The cells to draw and score next, file by file; () when enough is known.
 
-    Nothing is remembered: what ``surface`` holds decides, so that a stopped test goes on. A scored cell is never asked
-    for again, nor one that is ``undrawable`` (its file is gone, say).
+    Nothing is remembered: what ``surface`` holds decides, so that a stopped test goes on, and cells that a person asked
+    for are made use of. A scored cell is never asked for again, nor one that is ``undrawable`` (its file is gone, say).
     """
     known = {*surface, *undrawable}
-    wanted = [cell for cell in (BASELINE, *_strong(plan)) if cell not in known]
-    room = most_cells(plan) - len(surface)
-    return tuple(wanted[: max(0, min(room, 8))])
+    every = [cell for cell in plan.cells() if cell not in known]
+    drawn = sum(cell in surface for cell in plan.cells())
+    room = most_cells(plan) - drawn
+    if room <= 0 or not every:
+        return ()
+    if len(_strong(plan)) <= DRAWN_WHOLE:
+        return tuple(every)
+    first = [cell for cell in coarse_cells(plan) if cell not in known]
+    if first:
+        return tuple(first[:room])
+    return tuple(sorted(_promising(plan, surface, [cell for cell in every if cell != BASELINE], min(room, _BATCH))))
+
+
+def coarse_cells(plan: GridPlan) -> tuple[Cell, ...]:
+    """The net that is drawn first: the baseline, and about 16 cells from corner to corner."""
+    strengths = [strength for strength in plan.strengths if strength]
+    share = _COARSE**0.5
+    epochs = _spread(plan.epochs, round(share), 0.0)
+    rows = _spread(strengths, round(_COARSE / len(epochs)), 0.15)
+    epochs = _spread(plan.epochs, _COARSE // len(rows), 0.0)
+    baseline = [cell for cell in plan.cells() if cell == BASELINE]
+    return (*baseline, *((epoch, strength) for epoch in epochs for strength in rows))
+
+
+def _spread(values: Sequence, count: int, start: float) -> list:
+    last = len(values) - 1
+    places = {round(last * (start + (1.0 - start) * step / max(1, count - 1))) for step in range(count)}
+    return [values[place] for place in sorted(places)]
+
+
+def _promising(plan: GridPlan, surface: Surface, cells: Sequence[Cell], count: int) -> list[Cell]:
+    reading = read(surface, _strong(plan))
+    hopes, covariance = reading.means, reading.covariance.copy()
+    open_cells = {reading.cells.index(cell) for cell in cells}
+    chosen: list[Cell] = []
+    while open_cells and len(chosen) < count:
+        hope = hopes + _CURIOSITY * np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        best = max(open_cells, key=lambda place: float(hope[place]))
+        open_cells.remove(best)
+        chosen.append(reading.cells[best])
+        column = covariance[:, best].copy()
+        covariance -= np.outer(column, column) / (column[best] + 1e-4)
+    return chosen
 
 
 def _strong(plan: GridPlan) -> tuple[Cell, ...]:
