@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from lora_forge.evaluate.lettering import Colour, paste, text_mask, write
+from lora_forge.evaluate.lettering import Colour, can_write, paste, text_mask, write
+from lora_forge.evaluate.plan import GridPlan
 from lora_forge.evaluate.recommend import Recommendation
-from lora_forge.evaluate.scores import CellScore, Measure, Surface
+from lora_forge.evaluate.scores import SCORES, Measure, ScoreName, Surface
+from lora_forge.i18n import say, word
 
 # Cividis (Nunez, Anderton and Renslow, 2018) at nine even places: rises evenly in lightness, so it also prints in grey.
 _CIVIDIS: tuple[Colour, ...] = (
@@ -21,6 +25,8 @@ _MUTED: Colour = (98, 110, 123)
 _EMPTY: Colour = (236, 239, 242)
 _KEEP: Colour = (213, 94, 0)
 _CELL = (46, 34)
+_EPOCH, _STRENGTH = word("epoch"), word("strength")
+_LOW_IS_GOOD = word("(low is good)")
 _LEFT, _TOP, _FOOT, _GAP = 74, 78, 16, 26
 
 
@@ -33,41 +39,65 @@ def heat_colour(value: float) -> Colour:
     return mixed[0], mixed[1], mixed[2]
 
 
-def render_heat_map(surface: Surface, recommendation: Recommendation | None = None, scale: int = 1) -> Image.Image:
-    """Identity and, where it can be told, obedience side by side, in percent (RGB).
+def render_heat_map(
+    surface: Surface,
+    recommendation: Recommendation | None = None,
+    scale: int = 1,
+    *,
+    plan: GridPlan | None = None,
+    language: str = "en",
+) -> Image.Image:
+    """A map of every score that could be told, two in a row, in percent (RGB).
 
     Epochs go across and strengths down, as in the grid; the baseline (strength 0) is a row of its own with one value.
-    ``scale`` multiplies every length. Cells that were not scored stay grey.
+    Yellow is good, also where a low score is (copying). ``scale`` multiplies every length. Cells that were not scored
+    stay grey; ``plan`` names those of them that are at the edges. ``language``: English is taken where no font of this
+    machine has the letters.
     """
-    maps: list[tuple[str, Callable[[CellScore], Measure | None]]] = [("identity, %", lambda score: score.identity)]
-    if any(score.obedience for score in surface.values()):
-        maps.append(("obedience, %", lambda score: score.obedience))
-    epochs = sorted({epoch for epoch, strength in surface if strength})
-    strengths = sorted({strength for _, strength in surface})
+    titles = {name: say(facts.title, language) for name, facts in SCORES.items()}
+    language = language if all(map(can_write, titles.values())) else "en"
+    told = [name for name in SCORES if any(score.measure(name) for score in surface.values())]
+    epochs = sorted({epoch for epoch, strength in surface if strength} | set(plan.epochs if plan else ()))
+    strengths = sorted({strength for _, strength in surface} | set(plan.strengths if plan else ()))
     width = _LEFT + _CELL[0] * max(3, len(epochs)) + _GAP
     height = _TOP + _CELL[1] * len(strengths) + _FOOT
-    canvas = Image.new("RGB", (width * len(maps) * scale, height * scale), _PAPER)
-    for number, (title, pick) in enumerate(maps):
-        _draw_map(canvas, number * width * scale, scale, title, epochs, strengths, surface, pick, recommendation)
+    columns, rows = min(2, max(1, len(told))), max(1, math.ceil(len(told) / 2))
+    canvas = Image.new("RGB", (width * columns * scale, height * rows * scale), _PAPER)
+    for number, name in enumerate(told):
+        corner = (number % 2 * width * scale, number // 2 * height * scale)
+        sheet = _Sheet(canvas, corner, scale, name, epochs, strengths, language)
+        _draw_map(sheet, surface, recommendation)
     return canvas
 
 
-def _draw_map(
-    canvas: Image.Image,
-    x0: int,
-    scale: int,
-    title: str,
-    epochs: Sequence[int],
-    strengths: Sequence[float],
-    surface: Surface,
-    pick: Callable[[CellScore], Measure | None],
-    recommendation: Recommendation | None,
-) -> None:
-    left, top, wide, high = x0 + _LEFT * scale, _TOP * scale, _CELL[0] * scale, _CELL[1] * scale
-    write(canvas, (left, 12 * scale), title, 18 * scale, _INK)
-    write(canvas, (left + wide * len(epochs) // 2, top - 42 * scale), "epoch", 13 * scale, _MUTED, "mt")
-    axis = text_mask("strength", 13 * scale).transpose(Image.Transpose.ROTATE_90)
-    paste(canvas, (x0 + 10 * scale, top + high * len(strengths) // 2), axis, _MUTED, "lm")
+@dataclass(frozen=True)
+class _Sheet:
+    """Where one map goes and what its axes are."""
+
+    canvas: Image.Image
+    corner: tuple[int, int]
+    scale: int
+    name: ScoreName
+    epochs: Sequence[int]
+    strengths: Sequence[float]
+    language: str
+
+    @property
+    def title(self) -> str:
+        facts = SCORES[self.name]
+        title = f"{say(facts.title, self.language)}, {facts.unit}"
+        return title if facts.is_better_high else f"{title} {say(_LOW_IS_GOOD, self.language)}"
+
+
+def _draw_map(sheet: _Sheet, surface: Surface, recommendation: Recommendation | None) -> None:
+    canvas, scale, epochs, strengths = sheet.canvas, sheet.scale, sheet.epochs, sheet.strengths
+    left, top = sheet.corner[0] + _LEFT * scale, sheet.corner[1] + _TOP * scale
+    wide, high = _CELL[0] * scale, _CELL[1] * scale
+    write(canvas, (left, top - 66 * scale), sheet.title, 18 * scale, _INK)
+    words = say(_EPOCH, sheet.language), say(_STRENGTH, sheet.language)
+    write(canvas, (left + wide * len(epochs) // 2, top - 42 * scale), words[0], 13 * scale, _MUTED, "mt")
+    axis = text_mask(words[1], 13 * scale).transpose(Image.Transpose.ROTATE_90)
+    paste(canvas, (sheet.corner[0] + 10 * scale, top + high * len(strengths) // 2), axis, _MUTED, "lm")
     for column, epoch in enumerate(epochs):
         write(canvas, (left + column * wide + wide // 2, top - 6 * scale), str(epoch), 15 * scale, _INK, "mb")
     for row, strength in enumerate(strengths):
@@ -76,15 +106,18 @@ def _draw_map(
         cells = [(0, 0.0)] if not strength else [(epoch, strength) for epoch in epochs]
         for column, cell in enumerate(cells):
             score = surface.get(cell)
-            _draw_value(canvas, (left + column * wide, y), scale, pick(score) if score else None)
+            measure = score.measure(sheet.name) if score else None
+            _draw_value(canvas, (left + column * wide, y), scale, measure, SCORES[sheet.name].is_better_high)
     if recommendation and (recommendation.epoch, recommendation.strength) in surface:
         x = left + epochs.index(recommendation.epoch) * wide
         y = top + strengths.index(recommendation.strength) * high
         ImageDraw.Draw(canvas).rectangle((x - scale, y - scale, x + wide, y + high), outline=_KEEP, width=3 * scale)
 
 
-def _draw_value(canvas: Image.Image, corner: tuple[int, int], scale: int, measure: Measure | None) -> None:
-    colour = heat_colour(measure.mean) if measure else _EMPTY
+def _draw_value(
+    canvas: Image.Image, corner: tuple[int, int], scale: int, measure: Measure | None, is_better_high: bool
+) -> None:
+    colour = _EMPTY if measure is None else heat_colour(measure.mean if is_better_high else 1 - measure.mean)
     x, y = corner
     wide, high = _CELL[0] * scale, _CELL[1] * scale
     ImageDraw.Draw(canvas).rectangle((x, y, x + wide - 2 * scale, y + high - 2 * scale), fill=colour)

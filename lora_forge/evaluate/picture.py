@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from lora_forge.atomic import write_atomically
 from lora_forge.errors import ConfigError
 from lora_forge.evaluate.grid import Grid
-from lora_forge.evaluate.lettering import Colour, paste, text_mask, text_size, wrap, write
-from lora_forge.evaluate.plan import NO_EPOCH
+from lora_forge.evaluate.lettering import Colour, can_write, paste, text_mask, text_size, wrap, write
+from lora_forge.evaluate.plan import NO_EPOCH, GridPlan
 from lora_forge.evaluate.recommend import Recommendation
-from lora_forge.evaluate.scores import CellScore, Surface
+from lora_forge.evaluate.scores import SCORES, CellScore, Surface
 from lora_forge.evaluate.xyz import infotext
 from lora_forge.events import Emit, GridSaved
+from lora_forge.i18n import say, word
 
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (28, 35, 43)
@@ -33,6 +34,10 @@ PLAN_KEY = "lora_forge_plan"
 """PNG text chunk with the plan as JSON; ``parameters`` beside it is the hosts' own infotext."""
 
 _WIDEST_PX = 5600
+_EPOCH, _STRENGTH = word("epoch (NUM)"), word("STRENGTH")
+_STEPS, _SEED, _SEED_OF = word("{steps} steps"), word("seed {seed}"), word("seed {seed} shown of {count}")
+_NOT_DRAWN, _BASELINE = word("not drawn"), word("without the LoRA: the same for every epoch")
+_KEEP, _BEST = word("keep"), word("best so far")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class _Layout:
     has_scores: bool
     title: list[str]
     foot: list[str]
+    language: str = "en"
+    shows: int = 0
+    marks_undrawn: bool = True
 
     @property
     def unit(self) -> float:
@@ -84,25 +92,35 @@ def render_grid(
     recommendation: Recommendation | None = None,
     note: str = "",
     cell_px: int | None = None,
+    *,
+    shows_swapped: bool = False,
+    is_sparse: bool = False,
+    language: str = "en",
 ) -> Image.Image:
     """Draw the labelled picture (RGB).
 
-    The first seed's picture of every cell is shown. ``surface`` adds identity and obedience in percent under the
-    cells; ``recommendation`` frames its cell and writes its sentence below. ``note`` goes into the grey line under the
-    title (the base's name, say). ``cell_px`` is the longer side of a shown cell; None enlarges small pictures by whole
-    factors to about 128 and shrinks large ones until the whole is at most 5600 wide.
+    The first seed's picture of every cell is shown, of the plain prompt, or with ``shows_swapped`` of the second one
+    where there is one. ``surface`` adds likeness and obedience in percent under the cells; ``recommendation`` frames
+    its cell and writes its sentence below. ``note`` goes into the grey line under the title (the base's name, say).
+    ``cell_px`` is the longer side of a shown cell; None enlarges small pictures by whole factors to about 128 and
+    shrinks large ones until the whole is at most 5600 wide. Cells that were not drawn say so, unless the grid
+    ``is_sparse`` on purpose. ``language``: English is taken where no font of this machine has the letters.
     """
-    cell = _cell_size(grid, cell_px)
+    cell, language = _cell_size(grid, cell_px), _writable(language)
     title_width = _width(len(grid.plan.epochs), cell) - round(1.0 * max(cell))
     unit = max(cell) / 128
-    sentence = recommendation.sentence.text() if recommendation else ""
+    sentence = recommendation.sentence.text(language) if recommendation else ""
+    shows = 1 if shows_swapped and grid.plan.swap_prompt else 0
     layout = _Layout(
         columns=len(grid.plan.epochs),
         rows=len(grid.plan.strengths),
         cell=cell,
         has_scores=bool(surface),
-        title=wrap(grid.plan.prompt, round(24 * unit), title_width, most_lines=3),
+        title=wrap(grid.plan.prompts()[shows], round(24 * unit), title_width, most_lines=3),
         foot=wrap(sentence, round(20 * unit), title_width) if sentence else [],
+        language=language,
+        shows=shows,
+        marks_undrawn=not is_sparse,
     )
     canvas = Image.new("RGB", (layout.width, layout.height), PAPER)
     _draw_head(canvas, layout, grid, note)
@@ -127,21 +145,33 @@ def save_grid(
     surface: Surface | None = None,
     recommendation: Recommendation | None = None,
     note: str = "",
+    *,
+    is_sparse: bool = False,
 ) -> None:
     """Write :func:`render_grid`'s picture as a PNG that carries the plan and the hosts' infotext.
 
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
-    picture = render_grid(grid, surface, recommendation, note)
-    info = PngImagePlugin.PngInfo()
-    info.add_text(PLAN_KEY, json.dumps(grid.plan.to_dict()))
-    with contextlib.suppress(ConfigError):  # a prompt that their plot can't do
-        parameters = infotext(grid.plan, {"Clip skip": str(grid.plan.clip_skip)})
-        add = info.add_text if parameters.isascii() else info.add_itxt  # as the hosts write it
-        add("parameters", parameters)
+    picture = render_grid(grid, surface, recommendation, note, is_sparse=is_sparse)
+    info = png_text(grid.plan)
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG", pnginfo=info))
     emit(GridSaved(path, len(grid.plan.epochs), len(grid.plan.strengths)))
+
+
+def png_text(plan: GridPlan) -> PngImagePlugin.PngInfo:
+    """The plan, and the hosts' infotext of it, as a PNG carries them."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text(PLAN_KEY, json.dumps(plan.to_dict()))
+    with contextlib.suppress(ConfigError):  # a prompt that their plot can't do
+        parameters = infotext(plan, {"Clip skip": str(plan.clip_skip)})
+        add = info.add_text if parameters.isascii() else info.add_itxt  # as the hosts write it
+        add("parameters", parameters)
+    return info
+
+
+def _writable(language: str) -> str:
+    return language if can_write(say(_NOT_DRAWN, language)) else "en"
 
 
 def _cell_size(grid: Grid, cell_px: int | None) -> tuple[int, int]:
@@ -164,8 +194,11 @@ def _draw_head(canvas: Image.Image, layout: _Layout, grid: Grid, note: str) -> N
     px, plan = layout.px, grid.plan
     for number, line in enumerate(layout.title):
         write(canvas, (px(20), px(20 + 34 * number)), line, px(24), INK)
-    seeds = f"seed {plan.seeds[0]}" + (f" shown of {len(plan.seeds)}" if len(plan.seeds) > 1 else "")
-    facts = [f"{plan.steps} steps", f"guidance {plan.guidance:g}", f"{plan.width}x{plan.height}", seeds]
+    seeds = say(_SEED, layout.language, seed=plan.seeds[0])
+    if len(plan.seeds) > 1:
+        seeds = say(_SEED_OF, layout.language, seed=plan.seeds[0], count=len(plan.seeds))
+    steps = say(_STEPS, layout.language, steps=plan.steps)
+    facts = [steps, f"CFG {plan.guidance:g}", f"{plan.width}x{plan.height}", seeds]
     line = "  ·  ".join([*([note] if note else []), *facts])
     write(canvas, (px(20), px(24 + 34 * len(layout.title))), line, px(16), MUTED)
 
@@ -173,11 +206,11 @@ def _draw_head(canvas: Image.Image, layout: _Layout, grid: Grid, note: str) -> N
 def _draw_axes(canvas: Image.Image, layout: _Layout, grid: Grid) -> None:
     px = layout.px
     middle = layout.left + layout.columns * layout.pitch[0] // 2
-    write(canvas, (middle, layout.top - px(58)), "epoch (NUM)", px(16), MUTED, "mt")
+    write(canvas, (middle, layout.top - px(58)), say(_EPOCH, layout.language), px(16), MUTED, "mt")
     for column, epoch in enumerate(grid.plan.epochs):
         x = layout.corner(column, 0)[0] + layout.cell[0] // 2
         write(canvas, (x, layout.top - px(8)), str(epoch), px(22), INK, "mb")
-    axis = text_mask("STRENGTH", px(16)).transpose(Image.Transpose.ROTATE_90)
+    axis = text_mask(say(_STRENGTH, layout.language), px(16)).transpose(Image.Transpose.ROTATE_90)
     paste(canvas, (px(18), layout.top + layout.rows * layout.pitch[1] // 2), axis, MUTED, "lm")
     for row, strength in enumerate(grid.plan.strengths):
         y = layout.corner(0, row)[1] + layout.cell[1] // 2
@@ -189,21 +222,23 @@ def _draw_cell(
 ) -> None:
     corner = layout.corner(*place)
     pictures = grid.pictures(grid.plan.epochs[place[0]], grid.plan.strengths[place[1]])
-    if pictures:
-        shown = pictures[0].convert("RGB")
+    number = layout.shows * len(grid.plan.seeds)
+    if number < len(pictures):
+        shown = pictures[number].convert("RGB")
         enlarged = layout.cell[0] >= shown.width
         how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
         canvas.paste(shown.resize(layout.cell, how), corner)
     else:
         canvas.paste(EMPTY, (*corner, corner[0] + layout.cell[0], corner[1] + layout.cell[1]))
         middle = (corner[0] + layout.cell[0] // 2, corner[1] + layout.cell[1] // 2)
-        write(canvas, middle, "not drawn", layout.px(14), MUTED, "mm")
+        if layout.marks_undrawn:
+            write(canvas, middle, say(_NOT_DRAWN, layout.language), layout.px(14), MUTED, "mm")
     if score:
         _draw_score(canvas, layout, corner, score)
 
 
 def _draw_score(canvas: Image.Image, layout: _Layout, corner: tuple[int, int], score: CellScore) -> None:
-    """Two short bars with their percent: identity left, obedience right."""
+    """Two short bars with their percent: likeness left, obedience right."""
     px = layout.px
     y = corner[1] + layout.cell[1] + px(4)
     half = layout.cell[0] // 2
@@ -221,7 +256,7 @@ def _draw_baseline_note(canvas: Image.Image, layout: _Layout, row: int) -> None:
     if layout.columns < 4:
         return
     x, y = layout.corner(1, row)
-    words = "without the LoRA: the same for every epoch"
+    words = say(_BASELINE, layout.language)
     write(canvas, (x + layout.px(10), y + layout.cell[1] // 2), words, layout.px(16), MUTED, "lm")
 
 
@@ -230,7 +265,8 @@ def _draw_foot(canvas: Image.Image, layout: _Layout) -> None:
     y = layout.corner(0, layout.rows)[1] + px(6)
     if layout.has_scores:
         x = layout.left
-        for colour, words in ((IDENTITY, "identity, %"), (OBEDIENCE, "obedience, %")):
+        for colour, score in ((IDENTITY, SCORES["identity"]), (OBEDIENCE, SCORES["obedience"])):
+            words = f"{say(score.title, layout.language)}, {score.unit}"
             ImageDraw.Draw(canvas).rectangle((x, y + px(6), x + px(22), y + px(12)), fill=colour)
             write(canvas, (x + px(30), y), words, px(15), MUTED)
             x += px(62) + text_size(words, px(15))[0]
@@ -247,7 +283,7 @@ def _frame(canvas: Image.Image, layout: _Layout, grid: Grid, chosen: Recommendat
     edge = px(4)
     box = (x - edge, y - edge, x + layout.cell[0] + edge - 1, y + layout.cell[1] + edge - 1)
     ImageDraw.Draw(canvas).rectangle(box, outline=KEEP, width=edge)
-    words = "keep" if chosen.is_usable else "best so far"
+    words = say(_KEEP if chosen.is_usable else _BEST, layout.language)
     width, height = text_size(words, px(15))
     ImageDraw.Draw(canvas).rectangle((x - edge, y - edge, x + width + px(10), y + height + px(2)), fill=KEEP)
     write(canvas, (x + px(3), y - px(1)), words, px(15), PAPER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,8 @@ from lora_forge.i18n import Said, word
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json
 from lora_forge.web.serving import Routes, Served, in_pool
 from lora_forge.work.testing import KeptTest, TestRequest, load_test, new_test, remove_test, run_test, told
+from lora_forge.work.testing.elsewhere import command_of, infotext_of
+from lora_forge.work.testing.export import export_png
 from lora_forge.work.testing.proposing import form, planned
 from lora_forge.work.testing.request import read_form
 from lora_forge.work.testing.run import check_resumable
@@ -24,13 +27,15 @@ def test_routes(served: Served) -> Routes:
     """GET and POST handlers by name."""
     own = _TestRoutes(served)
     return Routes(
-        {"test/form": own.form, "test/state": own.state},
+        {"test/form": own.form, "test/state": own.state, "test/export": own.export, "test/command": own.kept_command},
         {
             "test/plan": own.plan,
             "test/start": own.start,
             "test/resume": own.resume,
             "test/finish": own.finish,
             "test/remove": own.remove,
+            "test/infotext": own.infotext,
+            "test/command": own.command,
         },
     )
 
@@ -86,6 +91,43 @@ class _TestRoutes:
             return told.state(test, language, int(since) if since.isdecimal() else 0)
 
         return answer(await in_pool(work))
+
+    async def export(self, request: Request) -> Response:
+        """``?project=NAME&id=ID&what=grid&prompt=swaps&language=zh``: a PNG to save; ``what``: grid, swaps or heat."""
+        query = request.query_params
+        project = self._served.project(query.get("project", ""))
+        what = query.get("what", "grid")
+        if what == "grid" and query.get("prompt") == "swaps":
+            what = "swaps"
+
+        def work() -> tuple[str, bytes]:
+            test = load_test(project, query.get("id", ""))
+            return f"{test.id}-{what}.png", export_png(test, what, language_of(request))
+
+        name, content = await in_pool(work)
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+        }
+        return Response(content, media_type="image/png", headers=headers)
+
+    async def infotext(self, request: Request) -> Response:
+        """The form as the host's own X/Y/Z plot has it, and what its fields then hold."""
+        values = await read_json(request)
+        return answer(await in_pool(infotext_of, self._served.desk, self._wanted(values)))
+
+    async def command(self, request: Request) -> Response:
+        """The form as a command line."""
+        values = await read_json(request)
+        return answer({"text": command_of(self._served.desk, self._wanted(values))})
+
+    async def kept_command(self, request: Request) -> Response:
+        """``?project=NAME&id=ID``: a test as a command line."""
+        query = request.query_params
+        project = self._served.project(query.get("project", ""))
+        test = await in_pool(load_test, project, query.get("id", ""))
+        return answer({"text": command_of(self._served.desk, test.request)})
 
     async def _go_on(self, request: Request, *, draws_all: bool) -> Response:
         values = await read_json(request)

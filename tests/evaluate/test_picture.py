@@ -181,5 +181,3 @@ def test_heat_maps_show_each_score_in_its_place() -> None:
     assert high[0] > low[0]
     assert top[1] > high[1]
     assert render_heat_map(surface, best, scale=2).size == (2 * picture.width, 2 * picture.height)
-    one = {cell: CellScore.of([PictureScore(score.identity.mean)]) for cell, score in surface.items()}
-    assert render_heat_map(one).width == picture.width // 2
