@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_forge.evaluate.scores import BASE_SHOWS, PictureScore
-from lora_forge.i18n import Said, Several, word
+from lora_forge.i18n import Said, Several, Text, word
 
 ALIKE_FROM = 0.7
 SHOWN_FROM = 0.5
@@ -78,11 +78,17 @@ class Ticks:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``is_pass``: None where it can't be told. ``advice``: what to try next, where it has not passed."""
+    """``is_pass``: None where it can't be told. ``clauses``: the ``sentence`` without its first word, which a stamp
+    says already. ``advice``: what to try next, where it has not passed."""
 
     is_pass: bool | None
-    sentence: Said
+    clauses: Text
     advice: Said | None = None
+
+    @property
+    def sentence(self) -> Said:
+        head = _CANT_TELL if self.is_pass is None else _PASS if self.is_pass else _NOT_YET
+        return Said(head, {"what": self.clauses})
 
 
 def needs_base(score: PictureScore, asks: Sequence[str]) -> bool:
@@ -125,12 +131,12 @@ def verdict_of(pictures: Sequence[Ticks]) -> Verdict:
         *([Said(_BROKEN, {"count": broken})] if broken else []),
         *([Said(_COPIED, {"count": copied})] if copied else []),
     ]
-    what = {"what": Several(tuple(clauses), "; ")}
+    what = Several(tuple(clauses), "; ")
     if is_spoilt or alike.is_met is False or obeyed.is_met is False:
-        return Verdict(False, Said(_NOT_YET, what), _advice(alike, obeyed, is_spoilt))
+        return Verdict(False, what, _advice(alike, obeyed, is_spoilt))
     if alike.is_met is None or obeyed.is_met is None:
-        return Verdict(None, Said(_CANT_TELL, what))
-    return Verdict(True, Said(_PASS, what))
+        return Verdict(None, what)
+    return Verdict(True, what)
 
 
 def _advice(alike: _Share, obeyed: _Share, is_spoilt: bool) -> Said:

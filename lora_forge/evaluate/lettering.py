@@ -12,9 +12,14 @@ Colour = tuple[int, int, int]
 _LAST_LATIN = 0x24F
 _LATIN_FONTS = ("DejaVuSans.ttf", "segoeui.ttf", "arial.ttf", "Helvetica.ttc")
 _WIDE_FONTS = (
-    "msyh.ttc", "PingFang.ttc", "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "wqy-microhei.ttc",
-    "wqy-zenhei.ttc", "simhei.ttf", "DroidSansFallbackFull.ttf", "Arial Unicode.ttf", "DejaVuSans.ttf",
+    "msyh.ttc", "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Medium.ttc", "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf", "NotoSansSC-Regular.otf", "NotoSansSC-Regular.ttf", "SourceHanSansSC-Regular.otf",
+    "SourceHanSansCN-Regular.otf", "wqy-microhei.ttc", "wqy-zenhei.ttc", "Deng.ttf", "simhei.ttf", "simsun.ttc",
+    "DroidSansFallbackFull.ttf", "DroidSansFallback.ttf", "Arial Unicode.ttf", "DejaVuSans.ttf",
 )  # fmt: skip
+_FACES = {"NotoSansCJK-Regular.ttc": 2}
+"""Fonts of several faces: which of them is simplified Chinese, where it is not the first."""
+_NO_LETTER = "\uffff"
 
 
 def text_size(words: str, size_px: int) -> tuple[int, int]:
@@ -57,6 +62,17 @@ def paste(canvas: Image.Image, place: tuple[int, int], mask: Image.Image, colour
     canvas.paste(Image.new("RGB", mask.size, colour), (x, y), mask)
 
 
+def can_write(words: str) -> bool:
+    """Whether a font of this machine has all letters of ``words``, whatever script they are of."""
+    if not _is_wide(words):
+        return True
+    font = _font(True, 16)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return False
+    nothing = bytes(font.getmask(_NO_LETTER))
+    return all(bytes(font.getmask(letter)) != nothing for letter in set(words) if not letter.isspace())
+
+
 def wrap(words: str, size_px: int, width_px: int, most_lines: int = 4) -> list[str]:
     """Lines no wider than ``width_px``; what does not fit into ``most_lines`` is cut with an ellipsis.
 
@@ -96,7 +112,7 @@ def _font(is_wide: bool, size_px: int) -> Font:
         return default
     for name in _WIDE_FONTS if is_wide else _LATIN_FONTS:
         try:
-            return ImageFont.truetype(name, size_px)
+            return ImageFont.truetype(name, size_px, index=_FACES.get(name, 0))
         except (OSError, ImportError):  # not on this machine; or Pillow was built without FreeType
             continue
     return default

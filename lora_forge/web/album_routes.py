@@ -121,6 +121,7 @@ class _AlbumRoutes:
         found, teller = prospects(self._desk, project, kind), Teller(project, language, self._working_on())
         return {
             "name": name,
+            "epochs": list(epochs),
             "epoch": _number(query.get("epoch"), int, epochs[-1] if epochs else 0),
             "strength": _number(query.get("strength"), float, _STRENGTH),
             "seed": 0,

@@ -29,7 +29,7 @@ FOLDER = "albums"
 VERSION = 1
 RUNNING, STOPPED, DONE, FAILED, INTERRUPTED = "running", "stopped", "done", "failed", "interrupted"
 RESUMABLE = (STOPPED, FAILED, INTERRUPTED)
-_UNFINISHED = word("Can't be told: {done} of {total} pictures are drawn.")
+_UNFINISHED = word("only {done} of {total} pictures are drawn")
 
 
 @dataclass

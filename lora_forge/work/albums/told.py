@@ -8,15 +8,17 @@ from typing import Any
 from lora_forge.dataset.checkup.report import own_photos
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.words import Words
-from lora_forge.evaluate.acceptance import Ask, Ticks
+from lora_forge.evaluate.acceptance import Ask
+from lora_forge.evaluate.lettering import can_write
 from lora_forge.evaluate.scenes import GROUPS, Scene, chosen, label_of, tag_of
 from lora_forge.evaluate.scores import SCORES
-from lora_forge.i18n import say
+from lora_forge.i18n import say, word
 from lora_forge.work.albums.request import offered, seen_tags
 from lora_forge.work.albums.store import INTERRUPTED, RESUMABLE, RUNNING, Album
 from lora_forge.work.packing import text_of_packed
 
 MOST_PHOTOS = 6
+PHOTOS_TITLE = word("Real photos")
 
 
 class Teller:
@@ -58,7 +60,8 @@ class Teller:
             "base": album.base,
             "can_resume": self.state(album) in RESUMABLE,
             "pictures": [self._picture(album, scene) for scene in album.scenes],
-            "photos": self.photos(),
+            "photos": real_photos(self._project),
+            "sheet_language": sheet_language(language),
             "verdict": None
             if verdict is None
             else {
@@ -74,12 +77,6 @@ class Teller:
     def state(self, album: Album) -> str:
         """One that says it runs, while nobody works on it, was cut off."""
         return INTERRUPTED if album.state == RUNNING and album.id != self._working_on else album.state
-
-    def photos(self) -> list[str]:
-        """Keys of a few photos of the set, spread over it."""
-        keys = [self._project.key(photo.path) for photo in own_photos(self._project)]
-        step = max(1, len(keys) / MOST_PHOTOS)
-        return [keys[int(number * step)] for number in range(min(MOST_PHOTOS, len(keys)))]
 
     def _scene(self, scene: Scene) -> dict[str, Any]:
         language, words = self._language, self._words
@@ -126,6 +123,13 @@ class Teller:
         return f"{self._project.root.name}/{album.folder.parent.name}/{album.id}/{path.name}"
 
 
-def ticks_by_scene(album: Album) -> Mapping[str, Ticks]:
-    """What each drawn picture shows."""
-    return {scene.id: album.ticks(scene) for scene in album.drawn()}
+def real_photos(project: Project) -> list[str]:
+    """Keys of a few photos of the set, spread over it."""
+    keys = [project.key(photo.path) for photo in own_photos(project)]
+    step = max(1.0, len(keys) / MOST_PHOTOS)
+    return [keys[int(number * step)] for number in range(min(MOST_PHOTOS, len(keys)))]
+
+
+def sheet_language(language: str) -> str:
+    """``language``, or English where this machine has no font to write it on a picture."""
+    return language if can_write(say(PHOTOS_TITLE, language)) else "en"
