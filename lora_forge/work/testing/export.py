@@ -43,7 +43,9 @@ def export_picture(test: KeptTest, what: str, language: str) -> Image.Image:
         ConfigError: there is nothing to show, or no such picture.
     """
     if what not in WHATS:
-        raise ConfigError("There is no picture {what!r} of a test.", "Choose one of {known}.", what=what, known=WHATS)
+        raise ConfigError(
+            "There is no picture {name!r} of a test.", "Choose one of {known}.", name=what, known=", ".join(WHATS)
+        )
     if not test.cells or (what == "heat" and not test.surface):
         raise ConfigError("There is nothing to show of this test yet.", "Wait for its first pictures.")
     if what == "heat":

@@ -27,6 +27,7 @@ from lora_forge.evaluate.diagnose import Diagnosis, diagnose
 from lora_forge.evaluate.plan import NO_EPOCH, GridPlan
 from lora_forge.evaluate.recommend import Recommendation, recommend
 from lora_forge.evaluate.scores import Cell, PictureScore, Surface, surface_of
+from lora_forge.i18n import Said, word
 from lora_forge.train.claim import is_claimed
 from lora_forge.work.judging import Missing, PhotoSetFacts, Used
 from lora_forge.work.testing.records import unpacked_record, unpacked_records
@@ -141,7 +142,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if isinstance(plain, dict) and isinstance(plain.get("request"), dict):
             return plain
-        cause: object = "no request"
+        cause: object = Said(word("it holds no request"))
     except (OSError, ValueError, RecursionError) as problem:
         cause = problem
     raise ConfigError(
@@ -257,7 +258,8 @@ def load_test(project: Project, id: str) -> KeptTest:
     scores = {cell: note.scores for cell, note in notes.items() if cell in wanted and note.scores}
     surface = surface_of(plan, scores)
     photos = unpacked_record(PhotoSetFacts, about.get("photos"))
-    best = _best(surface)
+    missing = unpacked_records(Missing, about.get("missing"))
+    best = _best(surface, missing)
     return KeptTest(
         project=project,
         id=id,
@@ -275,7 +277,7 @@ def load_test(project: Project, id: str) -> KeptTest:
         recommendation=best,
         diagnosis=None if best is None else diagnose(surface, best, photos),
         used=unpacked_records(Used, about.get("used")),
-        missing=unpacked_records(Missing, about.get("missing")),
+        missing=missing,
         photos=photos,
         error=about.get("error"),
     )
@@ -320,7 +322,8 @@ def _state(folder: Path, about: Mapping[str, Any]) -> str:
     return str(about["state"]) if about.get("state") in ENDINGS else "interrupted"
 
 
-def _best(surface: Surface) -> Recommendation | None:
-    """None until the likeness of a cell with the LoRA was told."""
-    told = [score for (_, strength), score in surface.items() if strength and score.identity is not None]
-    return recommend(surface) if told else None
+def _best(surface: Surface, missing: Sequence[Missing]) -> Recommendation | None:
+    """None until a cell with the LoRA was scored."""
+    if not any(strength for _, strength in surface):
+        return None
+    return recommend(surface, {one.score: one.sentence for one in missing})
