@@ -74,12 +74,16 @@
   function showNewFiles(told) {
     const now = `${told.job}:${told.files.length}`;
     if (files !== null && files !== now && told.files.length) {
-      // Cards appear only when the hosts' own refresh buttons are pressed.
-      press("#txt2img_lora_extra_refresh_internal");
-      press("#img2img_lora_extra_refresh_internal");
-      for (const act of fileListeners) act();
+      refreshLoras();
     }
     files = now;
+  }
+
+  // LoRA files came or went: cards change only when the hosts' own refresh buttons are pressed.
+  function refreshLoras() {
+    press("#txt2img_lora_extra_refresh_internal");
+    press("#img2img_lora_extra_refresh_internal");
+    for (const act of fileListeners) act();
   }
 
   // Until the first answer is there, a project's name that is typed could be overwritten by it.
@@ -329,5 +333,5 @@
 
   const word = (key) => words()[key] || key;
 
-  window.loraForge = { chosen, clock, fillTxt2img, isVisible, onFiles, onTold, press, ready, word };
+  window.loraForge = { chosen, clock, fillTxt2img, isVisible, onFiles, onTold, press, ready, refreshLoras, word };
 })();

@@ -224,5 +224,5 @@ _PLAIN = re.compile(r"[^/\\\0]+")
 def _pairs(rows: Sequence[Mapping[str, str]], where: str) -> tuple[tuple[str, Path], ...]:
     found = tuple((row["file"], Path(row[where])) for row in rows)
     if not all(_PLAIN.fullmatch(name) and name not in (".", "..") for name, _ in found):
-        raise ValueError("a file's name leads elsewhere")
+        raise ValueError(found)
     return found

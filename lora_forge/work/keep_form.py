@@ -16,6 +16,7 @@ from lora_forge.ports import Desk
 from lora_forge.work import archive, keeping
 from lora_forge.work.archive import Entry
 from lora_forge.work.keeping import Chosen
+from lora_forge.work.runs import runs_of
 from lora_forge.work.series import series_of
 from lora_forge.work.testing.store import list_tests
 
@@ -43,9 +44,10 @@ class KeepForm:
 
 
 def keep_form(desk: Desk, project: Project, name: str, epoch: int | None, strength: float | None) -> KeepForm:
-    """For the LoRA ``name`` (empty: the first of the project) at ``epoch`` (None: the last) and ``strength``."""
+    """For the LoRA ``name`` (empty: the project's newest) at ``epoch`` (None: the last) and ``strength``."""
     names = tuple(keeping.names_in(desk, project))
-    wanted = name or (names[0] if names else "")
+    own = (run.name for run in runs_of(project))
+    wanted = name or next((one for one in own if one in names), "")
     if wanted not in names:
         return KeepForm(wanted, names)
     found = keeping.chosen(desk, project, wanted)
