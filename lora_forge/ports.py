@@ -201,6 +201,10 @@ class Desk(Host, Protocol):
         """Where the host looks for LoRA files; made when first asked for."""
         ...
 
+    def grids_dir(self) -> Path | None:
+        """Where the host keeps the grids of its own X/Y/Z plot; None where it has no such script."""
+        ...
+
     def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
         """Where helper models may lie by what they do (``insightface``, ``taggers``, ``captioners``), ours first.
 

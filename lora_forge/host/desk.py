@@ -121,6 +121,9 @@ class StandaloneDesk:
         self._lora_dir.mkdir(parents=True, exist_ok=True)
         return self._lora_dir
 
+    def grids_dir(self) -> None:
+        """There is no X/Y/Z plot but ours."""
+
     def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
         """In the data root."""
         return helper_model_dirs(self.data_root() / "models")

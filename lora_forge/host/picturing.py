@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _CLIP_SKIP = "CLIP_stop_at_last_layers"
 _SCHEDULERS = {"dpmpp_2m": "Karras"}
 """What "Automatic" is in AUTOMATIC1111 and Forge, said aloud for hosts where it may be another."""
+_COUNTED = ("dpmpp_2m", "euler", "euler_a")
+"""Samplers that tell the host of every step; its DDIM leaves the last one out."""
 _TROUBLES = ("Lora not found", "Networks with errors")
 _TRIES = 2
 _GIVE_WAY_S = 0.05
@@ -74,7 +76,7 @@ def _drawn(host: WebUIHost, orders: Sequence[Order]) -> Iterator[Image]:
                 _refuse_another(chosen, host.chosen_file())
                 _refuse_sampler(order.request.sampler)
                 _refuse_unlisted(order.files, host.lora_dir())
-                made = make(host.name, fields_of(order.request), order.request.sampler in SAMPLERS)
+                made = make(host.name, fields_of(order.request), order.request.sampler in _COUNTED)
                 _refuse_without_loras(host, order, made)
             if made.is_whole:
                 break

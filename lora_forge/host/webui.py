@@ -267,6 +267,13 @@ class WebUIHost(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def grids_dir(self) -> Path | None:
+        """As the settings have it; a relative one counts from where the program was started, as for the host."""
+        from modules import shared
+
+        told = getattr(shared.opts, "outdir_grids", "") or getattr(shared.opts, "outdir_txt2img_grids", "")
+        return Path(str(told)).resolve() if told else None
+
     def model_dirs(self) -> Mapping[str, tuple[Path, ...]]:
         """Ours, and the host's own folder of models, where its other extensions keep theirs."""
         from modules.paths_internal import models_path

@@ -36,6 +36,7 @@ from lora_forge.web.tag_routes import tag_routes
 from lora_forge.web.tagger_routes import tagger_routes
 from lora_forge.web.test_routes import test_routes
 from lora_forge.web.uploads import UploadLimits, Uploads
+from lora_forge.web.xyz_routes import xyz_routes
 from lora_forge.work import gather, projects
 from lora_forge.work.gathering import uploads_dir
 from lora_forge.work.memory import MemorySentence, memory_sentence
@@ -78,6 +79,7 @@ def mount(
         preset_routes(served),
         album_routes(served),
         test_routes(served),
+        xyz_routes(served),
         round_routes(served),
         keep_routes(served),
         lora_routes(served),

@@ -58,6 +58,9 @@ class TinyDesk:
         (self.root / "data").mkdir(exist_ok=True)
         return self.root / "data"
 
+    def grids_dir(self) -> Path:
+        return self.root / "grids"
+
     def lora_dir(self) -> Path:
         (self.root / "Lora").mkdir(exist_ok=True)
         return self.root / "Lora"

@@ -92,7 +92,7 @@ class TestRequest:
         plain = self.to_dict()
         return {
             **plain,
-            "sampler": SAMPLERS[self.sampler],
+            "sampler": SAMPLERS.get(self.sampler, self.sampler),
             "epochs": range_text(self.epochs),
             "strengths": strengths_text(self.strengths),
             "seed": self.seeds[0],

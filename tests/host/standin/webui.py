@@ -98,7 +98,8 @@ class Processing:
             if state.interrupted or state.skipped:
                 return step / state.sampling_steps
             time.sleep(_STEP_S)
-            state.sampling_step = step
+            if not (self.fields["sampler_name"] == "DDIM" and step == state.sampling_steps - 1):
+                state.sampling_step = step
         return 1.0
 
     def close(self) -> None:
