@@ -41,7 +41,7 @@
     };
     ui.start = button("", start, { id: "lora_forge_album_start" });
     ui.start.classList.add("lf-primary", "lf-big");
-    ui.older = part("label.lf-field", { hidden: true }, part("span", {}, say("albums")), ui.albums);
+    ui.older = part("label.lf-field.lf-older", { hidden: true }, part("span", {}, say("albums")), ui.albums);
     put(
       place,
       part("h3", {}, say("title")),
@@ -53,7 +53,10 @@
       ui.line,
       ui.shown
     );
-    if (now.told) draw();
+    if (now.told) {
+      ui.steps.value = now.told.steps;
+      draw();
+    }
     refresh(true);
   }
 
@@ -84,7 +87,10 @@
     const told = await get("album/form", { project: wanted.project, kind: wanted.kind, name: wanted.name || "" });
     const isOther = !now.told || now.told.project !== wanted.project || now.told.kind !== wanted.kind;
     Object.assign(now, { told: { ...told, project: wanted.project, kind: wanted.kind }, key });
-    if (isOther) usual();
+    if (isOther) {
+      usual();
+      ui.steps.value = told.steps;
+    }
     const known = told.albums.some((one) => one.id === now.id);
     if (!now.epoch || !told.epochs.includes(now.epoch)) now.epoch = told.epoch;
     if (now.strength === null) now.strength = told.strength;
@@ -253,9 +259,15 @@
       ui.shown,
       bar(album),
       verdict(album),
-      part("div.lf-album-sides", {}, part("div.lf-album-pictures", {}, ...album.pictures.map(tile)), part("div.lf-album-real", {}, part("b", {}, say("real")), part("div.lf-album-photos", {}, ...real))),
+      part("div.lf-album-sides", {}, pictures(album), part("div.lf-album-real", {}, part("b", {}, say("real")), part("div.lf-album-photos", {}, ...real))),
       album.done ? tools(album) : null
     );
+  }
+
+  function pictures(album) {
+    const made = part("div.lf-album-pictures", {}, ...album.pictures.map(tile));
+    made.classList.toggle("lf-nine", album.pictures.length <= 9);
+    return made;
   }
 
   function bar(album) {
@@ -270,14 +282,14 @@
 
   function verdict(album) {
     if (!album.verdict || isRunning()) return null;
-    const { is_pass: isPass, sentence, advice } = album.verdict;
+    const { is_pass: isPass, what, advice } = album.verdict;
     const kind = isPass ? "good" : isPass === null ? "info" : "warning";
     const title = say(isPass ? "verdict_pass" : isPass === null ? "verdict_untold" : "verdict_not_yet");
     return part(
       `div.lf-note.lf-${kind}`,
       { id: "lora_forge_album_verdict", role: "status" },
       part("b.lf-album-stamp", { data: { pass: String(isPass) } }, title),
-      part("span", {}, advice ? `${sentence} ${advice}` : sentence)
+      part("span", {}, advice ? `${what} ${advice}` : what)
     );
   }
 

@@ -98,8 +98,9 @@ class _Layout:
 
 def _head(canvas: Image.Image, sheet: Sheet, layout: _Layout) -> None:
     room = layout.width - 2 * MARGIN
-    write(canvas, (MARGIN, MARGIN - 6), wrap(sheet.title, _TITLE, room, most_lines=1)[0], _TITLE, INK)
-    write(canvas, (MARGIN, MARGIN + 62), wrap(sheet.facts, _FACTS, room, most_lines=1)[0], _FACTS, MUTED)
+    # by their middles: a Chinese line is higher than a Latin one
+    write(canvas, (MARGIN, MARGIN + 20), wrap(sheet.title, _TITLE, room, most_lines=1)[0], _TITLE, INK, "lm")
+    write(canvas, (MARGIN, MARGIN + 76), wrap(sheet.facts, _FACTS, room, most_lines=1)[0], _FACTS, MUTED, "lm")
     colour = GOOD if sheet.is_pass else AMBER if sheet.is_pass is False else WAIT
     top, width = layout.stamp_top, layout.stamp_width
     _shape(canvas, (MARGIN, top, MARGIN + width, top + 52), colour)

@@ -14,7 +14,7 @@ from lora_forge.jobs import JobError
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json
 from lora_forge.web.serving import Routes, Served, in_pool
 from lora_forge.work.albums.drawing import check_album, draw_album
-from lora_forge.work.albums.request import AlbumRequest, request_for
+from lora_forge.work.albums.request import AlbumRequest, request_for, usual_steps
 from lora_forge.work.albums.sheet import sheet_png
 from lora_forge.work.albums.store import Album, albums_of, load_album, new_album, remove_album
 from lora_forge.work.albums.told import Teller
@@ -125,6 +125,7 @@ class _AlbumRoutes:
             "epoch": _number(query.get("epoch"), int, epochs[-1] if epochs else 0),
             "strength": _number(query.get("strength"), float, _STRENGTH),
             "seed": 0,
+            "steps": usual_steps(kind),
             "scenes": teller.scenes(kind),
             "albums": [teller.row(album) for album in albums_of(project)],
             "judges": [one.to_json(language) for one in found.used],

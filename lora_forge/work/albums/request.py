@@ -157,11 +157,16 @@ def request_for(
         "width": style.size_px,
         "height": style.size_px,
         "guidance": style.guidance,
-        "steps": 8 if kind.startswith("toyworld") else 20,
+        "steps": usual_steps(kind),
         "clip_skip": 2 if kind == "anime" and family is Family.SD1 else 1,
         **{key: value for key, value in more.items() if value is not None},
     }
     return AlbumRequest(name, kind, epoch, strength, found, wording_of(project, kind, family), **values).checked()
+
+
+def usual_steps(kind: str) -> int:
+    """Sampler steps of a picture."""
+    return 8 if kind.startswith("toyworld") else 20
 
 
 def wording_of(project: Project, kind: str, family: Family) -> Wording:

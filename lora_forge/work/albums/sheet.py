@@ -20,13 +20,12 @@ from lora_forge.evaluate.scenes import Scene, label_of, tag_of
 from lora_forge.evaluate.sheet import Drawn, Sheet, render_sheet
 from lora_forge.i18n import say, word
 from lora_forge.work.albums.store import Album
-from lora_forge.work.albums.told import PHOTOS_TITLE, real_photos, sheet_language
+from lora_forge.work.albums.told import PHOTOS_TITLE, WHAT, real_photos, sheet_language
 
 _TITLE = word("{name} · generalisation test")
 _WHICH = word("epoch {epoch} at strength {strength}")
 _FACTS = word("{which}  ·  base checkpoint {base}  ·  {date}")
 _STAMPS = {True: word("Passed"), False: word("Not yet"), None: word("Can't be told")}
-_SENTENCE = word("{what}.")
 _LIKENESS = word("alike")
 _BROKEN, _COPIED = word("broken"), word("a photo again")
 
@@ -51,7 +50,7 @@ def sheet_of(project: Project, album: Album, language: str, *, has_photos: bool 
         facts=say(_FACTS, language, which=which, base=_plain(album.base), date=date),
         stamp=say(_STAMPS[verdict.is_pass if verdict else None], language),
         is_pass=verdict.is_pass if verdict else None,
-        sentence=say(_SENTENCE, language, what=verdict.clauses) if verdict else "",
+        sentence=say(WHAT, language, what=verdict.clauses) if verdict else "",
         drawn=tuple(_drawn(album, scene, language, words) for scene in album.drawn()),
         photos=tuple(image for path in photos if (image := _read(path)) is not None),
         photos_title=say(PHOTOS_TITLE, language),

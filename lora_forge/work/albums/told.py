@@ -19,6 +19,7 @@ from lora_forge.work.packing import text_of_packed
 
 MOST_PHOTOS = 6
 PHOTOS_TITLE = word("Real photos")
+WHAT = word("{what}.")
 
 
 class Teller:
@@ -32,7 +33,9 @@ class Teller:
         """The scenes on offer, with the nine that are chosen where nobody says otherwise."""
         found = offered(self._project, kind)
         wanted = set(chosen(found, seen_tags(self._project)))
-        return [{**self._scene(one), "is_chosen": one.id in wanted} for one in found]
+        groups = list(GROUPS)
+        ordered = sorted(found, key=lambda one: groups.index(one.group))
+        return [{**self._scene(one), "is_chosen": one.id in wanted} for one in ordered]
 
     def row(self, album: Album) -> dict[str, Any]:
         """One line of a list."""
@@ -67,6 +70,7 @@ class Teller:
             else {
                 "is_pass": verdict.is_pass,
                 "sentence": verdict.sentence.text(language),
+                "what": say(WHAT, language, what=verdict.clauses),
                 "advice": verdict.advice.text(language) if verdict.advice else "",
             },
             "judges": [self._judge(row) for row in album.used],
