@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lora_forge import __version__
+from lora_forge.cli.parser_album import add_album
 from lora_forge.cli.parser_checkup import add_checkup
+from lora_forge.cli.parser_grid import add_grid
 from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_presets import add_presets
 from lora_forge.cli.parser_runs import add_runs
@@ -65,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     add_trial(commands, _add)
     add_runs(commands, _add)
-    _add_grid(commands)
+    add_grid(commands, _add)
+    add_album(commands, _add)
     _add_ui(commands)
     _add(commands, "version", "version", "print the version and leave")
     return parser
@@ -191,39 +194,6 @@ def _add_train(commands: Any) -> None:
     _add_device(knobs)
     _add_set(knobs)
     parser.add_argument("--help-settings", action=_SettingsHelp, nargs=0, help="list every setting and leave")
-
-
-def _add_grid(commands: Any) -> None:
-    parser = _add(
-        commands,
-        "grid",
-        "grid",
-        "draw the epoch x strength picture of a LoRA",
-        "Every epoch across, every strength down, the same noise in each cell. In the prompt, NUM and STRENGTH stand "
-        "for the epoch and the strength; without a LoRA tag in it, <lora:NAME-NUM:STRENGTH> is added at its end. The "
-        "PNG carries the prompt and settings as the WebUI writes them.",
-        "  lora-forge grid --base model.safetensors --loras loras --name anna --out grid.png \\\n"
-        '      --prompt "photo of ohwx woman, red dress <lora:anna-NUM:STRENGTH>"\n'
-        "  lora-forge grid ... --epochs 4,6,8-10 --strengths 0,0.6,0.8,1.0 --cells cells",
-    )
-    parser.add_argument("--base", type=Path, required=True, metavar="FILE", help="base checkpoint, .safetensors")
-    parser.add_argument("--loras", type=Path, required=True, metavar="DIR", help="folder of the LoRA files")
-    parser.add_argument("--name", required=True, help="name of the LoRA")
-    parser.add_argument("--prompt", required=True, help="what to draw")
-    parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
-    parser.add_argument("--epochs", default="1-10", metavar="LIST", help="1-10 or 1,3,5-7 (default: 1-10)")
-    parser.add_argument(
-        "--strengths", default="0.1-1.0", metavar="LIST", help="0.1-1.0 or 0,0.5,1; 0 is the base (default: 0.1-1.0)"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, .png")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise of the pictures (default: 0)")
-    parser.add_argument("--width", type=int, metavar="PX", help="default: the family's size")
-    parser.add_argument("--height", type=int, metavar="PX", help="default: the family's size")
-    parser.add_argument("--steps", type=int, default=20, metavar="N", help="sampler steps (default: 20)")
-    parser.add_argument("--guidance", type=float, default=7.0, metavar="X", help="CFG scale (default: 7)")
-    parser.add_argument("--clip-skip", type=int, default=1, metavar="N", help="as in the WebUI (default: 1)")
-    parser.add_argument("--cells", type=Path, metavar="DIR", help="keep single pictures here; a stopped grid goes on")
-    _add_device(parser)
 
 
 def _add_ui(commands: Any) -> None:
