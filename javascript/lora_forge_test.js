@@ -25,6 +25,7 @@
     choose,
     current,
     follow,
+    forget,
     form,
     guarded: (act) => kit.guarded(test.line, act),
     keyOf,
@@ -122,6 +123,7 @@
       planSoon();
       const known = told.tests.find((one) => one.id === shown.id);
       if (!known) await show(told.tests.length ? told.tests[0].id : "");
+      else if (!shown.told) await refresh();
       return undefined;
     });
   }
@@ -149,11 +151,15 @@
 
   async function show(id) {
     shown.id = id;
-    shown.told = null;
-    shown.cells = new Map();
+    forget();
     if (id) await refresh();
     else call("state");
     call("chosen");
+  }
+
+  // Its sentences are to come in another language.
+  function forget() {
+    Object.assign(shown, { told: null, cells: new Map() });
   }
 
   let isAsking = false;

@@ -14,6 +14,7 @@
   function build(place) {
     test.place = place;
     test.line = part("div.lf-told", { hidden: true });
+    test.forget();
     put(place, test.fields.build(), test.line, ...test.verdict.build(), ...test.grid.build());
     test.fields.draw();
     test.verdict.draw();
