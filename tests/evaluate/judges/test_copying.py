@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lora_forge.evaluate.judges.copying import UNIT_LEAST, UNIT_MOST, UNIT_OF_ONE, CopyingJudge, unit_of
+from lora_forge.evaluate.scores import Asked
+from lora_forge.host.standalone import StandaloneHost
+from lora_forge.model.latents import decode, encode_images
+from lora_forge.toyworld import checkpoint_path
+from lora_forge.toyworld.subject import photos
+
+from .planted import COPIES, noise
+
+
+def pictures(seed: int, count: int = 24) -> list[Image.Image]:
+    return [picture for picture, _ in photos(seed, count)]
+
+
+@pytest.fixture(scope="module")
+def judge() -> CopyingJudge:
+    return CopyingJudge(pictures(0))
+
+
+def copying(judge: CopyingJudge, images: Sequence[Image.Image]) -> list[float]:
+    found = [score.copying for score in judge.score(images, Asked(""))]
+    assert all(one is not None and 0 <= one <= 1 for one in found)
+    return [one for one in found if one is not None]
+
+
+def test_a_photo_itself_is_all_of_a_copy(judge: CopyingJudge) -> None:
+    assert copying(judge, pictures(0)) == pytest.approx([1.0] * 24, abs=1e-4)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_rebuilt_photo_is_noticed_and_named(judge: CopyingJudge, way: str) -> None:
+    for number, photo in enumerate(pictures(0)):
+        nearest, share = judge.nearest(COPIES[way](photo))
+        assert share > 0.7
+        if share < 0.999:  # the set has photos that are mirror images of each other up to a pixel
+            assert nearest == number or share > 0.9
+
+
+def test_new_pictures_of_the_same_subject_are_no_copies(judge: CopyingJudge) -> None:
+    """Drawn by the very rule the photos are drawn by; that has so few looks that one in 30 is a photo again."""
+    fresh = [share for seed in range(1, 6) for share in copying(judge, pictures(seed))]
+    assert np.mean(fresh) < 0.1
+    assert np.mean([share > 0.5 for share in fresh]) < 0.05
+
+
+def test_the_round_trip_through_the_vae_is_a_copy(judge: CopyingJudge) -> None:
+    pixels = np.stack([np.asarray(photo, np.float32) / 127.5 - 1 for photo in pictures(0)])
+    with StandaloneHost(checkpoint_path()).borrow() as model:
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        rebuilt = decode(model, encode_images(model, images, range(len(images))))
+    assert min(copying(judge, rebuilt)) > 0.5
+    assert np.mean(copying(judge, rebuilt)) > 0.7
+
+
+def test_another_picture_is_none(judge: CopyingJudge) -> None:
+    assert copying(judge, [noise(64), noise(64, 6), Image.new("RGB", (64, 64))]) == [0.0, 0.0, 0.0]
+
+
+def test_real_photos_cut_and_squeezed_otherwise() -> None:
+    data = pytest.importorskip("skimage.data")
+    found = [Image.fromarray(getattr(data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    judge = CopyingJudge([image.copy() for image in found])
+    for number, photo in enumerate(found):
+        for way in COPIES.values():
+            assert judge.nearest(way(photo))[0] == number
+            assert judge.nearest(way(photo))[1] > 0.8
+        width, height = photo.size
+        side = min(width, height)
+        square = photo.crop(((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
+        assert judge.nearest(square.resize((512, 512)))[1] > 0.8
+        assert judge.nearest(photo.resize((512, 512)))[1] > 0.8
+        closer = photo.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))
+        assert judge.nearest(closer)[1] < 0.5
+
+
+def test_the_unit_by_hand() -> None:
+    apart = np.array([[0, 0.2, 0.4], [0.2, 0, 0.3], [0.4, 0.3, 0]], dtype=np.float32)
+    assert unit_of(apart) == pytest.approx(0.2)  # nearest: 0.2, 0.2, 0.3
+    twice = np.array([[0, 0.001, 0.4], [0.001, 0, 0.4], [0.4, 0.4, 0]], dtype=np.float32)
+    assert unit_of(twice) == pytest.approx(0.4)  # the pair is one photo
+    assert unit_of(np.zeros((3, 3), np.float32)) == UNIT_OF_ONE
+    assert unit_of(apart / 100 + 0.03) == pytest.approx(UNIT_LEAST)
+    assert unit_of(apart + 0.6) == UNIT_MOST
+
+
+def test_photos_that_are_there_twice_hide_no_copy() -> None:
+    doubled = CopyingJudge([*pictures(0), *(COPIES["recompressed"](photo) for photo in pictures(0))])
+    assert min(copying(doubled, [COPIES["blurred"](photo) for photo in pictures(0)])) > 0.6
+
+
+def test_one_photo_and_none() -> None:
+    one = CopyingJudge(pictures(0, 1))
+    assert copying(one, [COPIES["recompressed"](pictures(0, 1)[0])])[0] > 0.9
+    assert one.unit == UNIT_OF_ONE
+    assert [score.copying for score in CopyingJudge([]).score(pictures(0, 2), Asked(""))] == [None, None]
