@@ -78,8 +78,17 @@
     pressed.disabled = true;
     kit.tell(ui.line, "");
     put(ui.said);
-    await kit.guarded(ui.line, act);
+    const isDone = await kit.guarded(ui.line, async () => (await act(), true));
     pressed.disabled = false;
+    if (!isDone) refreshArchive();
+  }
+
+  // What was refused in the middle may have left something to finish.
+  async function refreshArchive() {
+    const answer = await get("keep/form", { project: project(), kind: kit.kind(), name: ui.lora.value }).catch(() => null);
+    if (!answer || !told) return;
+    told.archive = answer.archive;
+    drawArchive();
   }
 
   // ------------------------------------------------------------------ the form

@@ -11,6 +11,7 @@ from lora_forge import __version__
 from lora_forge.cli.parser_album import add_album
 from lora_forge.cli.parser_checkup import add_checkup
 from lora_forge.cli.parser_grid import add_grid
+from lora_forge.cli.parser_loras import add_keep, add_lora
 from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_presets import add_presets
 from lora_forge.cli.parser_runs import add_runs
@@ -69,6 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_runs(commands, _add)
     add_grid(commands, _add)
     add_album(commands, _add)
+    add_keep(commands, _add)
+    add_lora(commands, _add)
     _add_ui(commands)
     _add(commands, "version", "version", "print the version and leave")
     return parser

@@ -14,8 +14,10 @@ the middle left them so; :func:`go_on` finishes either, and an unfinished keep c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,16 +92,22 @@ def new_entry(data_root: Path, name: str, now: float) -> Path:
 
 
 def keep(entry: Entry) -> Entry:
-    """Put ``made`` in place, then put ``moved`` away; the manifest is on the disk before the first of them.
+    """Put ``moved`` away, then ``made`` in its place; the manifest is on the disk before the first of them.
 
     Raises:
-        LoraFileError: a name is taken (nothing was done then), or the disk refuses in the middle: :func:`go_on` or
-            :func:`undo` take it from there.
+        LoraFileError: a name is taken, or the disk refuses in the middle: what had moved is put back. Where even that
+            is refused, :func:`go_on` or :func:`undo` take it from there.
     """
     with _BUSY:
         for name, place in entry.made:
             moving.check_free(entry.folder / MADE / name, place)
-        return _kept(_noted(entry, "keeping"))
+        noted = _noted(entry, "keeping")
+        try:
+            return _kept(noted)
+        except LoraFileError:
+            with contextlib.suppress(LoraFileError):
+                _taken_back(noted)
+            raise
 
 
 def go_on(entry: Entry) -> Entry:
@@ -156,14 +164,24 @@ def used_stems(data_root: Path) -> set[str]:
 
 
 def _kept(entry: Entry) -> Entry:
-    for name, place in entry.made:
-        moving.move(entry.folder / MADE / name, place)
+    _clear(entry)
     for name, place in entry.moved:
         _move_if_there(place, entry.folder / FILES / name)
+    for name, place in entry.made:
+        moving.move(entry.folder / MADE / name, place)
     return _noted(entry, "kept")
 
 
+def _taken_back(entry: Entry) -> None:
+    """As if it had never been begun; a name that a host may have seen is noted as used."""
+    was_seen = any(not (entry.folder / MADE / name).exists() for name, _ in entry.made)
+    _undone(entry)
+    if not was_seen:
+        shutil.rmtree(entry.folder, ignore_errors=True)
+
+
 def _undone(entry: Entry) -> Entry:
+    _clear(entry)
     for name, place in entry.moved:
         _move_if_there(entry.folder / FILES / name, place)
     for name, place in entry.made:
@@ -180,6 +198,13 @@ def _move_if_there(source: Path, target: Path) -> None:
     """A file that somebody took away meanwhile is no reason to leave the others."""
     if source.exists() or target.exists():
         moving.move(source, target)
+
+
+def _clear(entry: Entry) -> None:
+    """Copies to another disk that a dead program left half done."""
+    for name, place in (*entry.moved, *entry.made):
+        for target in (place, *(entry.folder / part / name for part in (FILES, TRASH))):
+            moving.clear(target)
 
 
 def _noted(entry: Entry, state: State) -> Entry:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lora_forge.atomic import write_bytes
 from lora_forge.dataset.images import UnreadableImageError, read_image
@@ -20,7 +20,6 @@ from lora_forge.lora_file.algebra import dtype_of
 from lora_forge.lora_file.facts import LoraFacts, read_facts
 from lora_forge.lora_file.names import check_single, epoch_files, free_name, listed_files, parse_epoch, run_files
 from lora_forge.lora_file.writer import load_lora, save_lora
-from lora_forge.ports import Desk
 from lora_forge.train.claim import is_claimed
 from lora_forge.work import archive
 from lora_forge.work.archive import Entry
@@ -37,6 +36,34 @@ _BAKED = word(
 _UNDONE = word("{count} files are back where they were; {file} is in the archive's trash.")
 _MADE_OF = word("Made from epoch {epoch} of {name} with LoRA Forge.")
 _MADE_OF_BAKED = word("Made from epoch {epoch} of {name} with LoRA Forge; strength {strength} is baked in.")
+
+
+class Places(Protocol):
+    """As much of a desk as this needs."""
+
+    def data_root(self) -> Path: ...
+    def lora_dir(self) -> Path: ...
+    def language(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Folders:
+    """:class:`Places` without a host: the data root and the folder of LoRA files, in English."""
+
+    root: Path
+    loras: Path
+
+    def data_root(self) -> Path:
+        """As given."""
+        return self.root
+
+    def lora_dir(self) -> Path:
+        """As given."""
+        return self.loras
+
+    def language(self) -> str:
+        """Of the card's description."""
+        return "en"
 
 
 @dataclass(frozen=True)
@@ -81,7 +108,7 @@ class Kept:
     sentence: Said = field(default_factory=lambda: Said(""))
 
 
-def chosen(desk: Desk, project: Project | None, name: str) -> Chosen:
+def chosen(desk: Places, project: Project | None, name: str) -> Chosen:
     """The numbered files of ``name``: where the project's run of that name wrote them, or anywhere in the Lora folder.
 
     Raises:
@@ -96,14 +123,14 @@ def chosen(desk: Desk, project: Project | None, name: str) -> Chosen:
     )
 
 
-def names_in(desk: Desk, project: Project | None) -> list[str]:
+def names_in(desk: Places, project: Project | None) -> list[str]:
     """LoRAs with numbered files, those of the project's runs first."""
     found = {parsed[0] for path in listed_files(desk.lora_dir()) if (parsed := parse_epoch(path))}
     runs = [path.name for path in project.runs_dir.iterdir()] if project and project.runs_dir.is_dir() else []
     return sorted(found, key=lambda name: (name not in runs, name.casefold()))
 
 
-def proposed_name(desk: Desk, name: str) -> str:
+def proposed_name(desk: Places, name: str) -> str:
     """``name`` without a number, or its next free version."""
     return free_name(name, desk.lora_dir(), archive.used_stems(desk.data_root()))
 
@@ -131,7 +158,7 @@ def check_idle(chosen_files: Chosen, project: Project | None, at_work: Collectio
         )
 
 
-def keep(desk: Desk, request: KeepRequest, at_work: Collection[str] = ()) -> Kept:
+def keep(desk: Places, request: KeepRequest, at_work: Collection[str] = ()) -> Kept:
     """Write the file and its card under the new name, and put the numbered ones away.
 
     Raises:
@@ -167,7 +194,7 @@ def keep(desk: Desk, request: KeepRequest, at_work: Collection[str] = ()) -> Kep
     return Kept(entry, found.folder / made[0].name, tuple(name for name, _ in moved), kept_sentence(entry))
 
 
-def undo(desk: Desk, id: str, at_work: Collection[str] = ()) -> tuple[Entry, Said]:
+def undo(desk: Places, id: str, at_work: Collection[str] = ()) -> tuple[Entry, Said]:
     """Put every file of the entry back, and what was kept into its trash.
 
     Raises:
@@ -192,7 +219,7 @@ def kept_sentence(entry: Entry) -> Said:
     return Said(_BAKED if about.get("bake") else _KEPT, {**values, "count": len(entry.moved)})
 
 
-def _folders(desk: Desk, project: Project | None, name: str) -> Iterator[Path]:
+def _folders(desk: Places, project: Project | None, name: str) -> Iterator[Path]:
     root = desk.lora_dir()
     if project is not None:
         asked = read_run_file(project.runs_dir / name)
@@ -205,7 +232,7 @@ def _folders(desk: Desk, project: Project | None, name: str) -> Iterator[Path]:
     yield from dict.fromkeys(parents)
 
 
-def _make(desk: Desk, request: KeepRequest, found: Chosen, place: Path) -> list[Path]:
+def _make(desk: Places, request: KeepRequest, found: Chosen, place: Path) -> list[Path]:
     """The LoRA, its JSON and its picture in ``place``, the LoRA first."""
     source = found.epochs[request.epoch]
     lora, facts = load_lora(source), read_facts(source)

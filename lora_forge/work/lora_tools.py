@@ -16,10 +16,9 @@ from lora_forge.lora_file.algebra import Loss, dtype_of
 from lora_forge.lora_file.facts import LoraFacts, read_facts
 from lora_forge.lora_file.names import SUFFIX, check_single, free_name, listed_files
 from lora_forge.lora_file.writer import LoraFile, SavedLora, load_lora, save_lora
-from lora_forge.ports import Desk
 from lora_forge.work.archive import used_stems
+from lora_forge.work.keeping import MADE_FROM, Places
 
-MADE_FROM = "lora_forge.made_from"
 _MOST_KNOWN = 4000
 _KNOWN: OrderedDict[tuple[str, int, int], LoraFacts | None] = OrderedDict()
 
@@ -49,7 +48,7 @@ class Result:
     sentence: Said
 
 
-def loras(desk: Desk) -> list[Listed]:
+def loras(desk: Places) -> list[Listed]:
     """Every .safetensors beneath the host's Lora folder, by name."""
     root = desk.lora_dir()
     found = (path for path in listed_files(root) if path.suffix.lower() == SUFFIX)
@@ -57,7 +56,7 @@ def loras(desk: Desk) -> list[Listed]:
     return sorted((row for row in rows if row is not None), key=lambda row: row.key.casefold())
 
 
-def find(desk: Desk, key: str) -> Path:
+def find(desk: Places, key: str) -> Path:
     """The file with that key; nothing outside the Lora folder has one.
 
     Raises:
@@ -70,12 +69,12 @@ def find(desk: Desk, key: str) -> Path:
     return found
 
 
-def proposed_name(desk: Desk, path: Path, ending: str) -> str:
+def proposed_name(desk: Places, path: Path, ending: str) -> str:
     """A free name such as ``girl_r16``."""
     return free_name(f"{path.stem}_{ending}", desk.lora_dir(), used_stems(desk.data_root()))
 
 
-def check_new_name(desk: Desk, name: str) -> None:
+def check_new_name(desk: Places, name: str) -> None:
     """Nothing, if a new file may have that name.
 
     Raises:
@@ -89,7 +88,13 @@ class StoppedError(Exception):
 
 
 def resize(
-    desk: Desk, path: Path, new_name: str, rank: int | None, keep_share: float | None, emit: Emit, commands: CommandBox
+    desk: Places,
+    path: Path,
+    new_name: str,
+    rank: int | None,
+    keep_share: float | None,
+    emit: Emit,
+    commands: CommandBox,
 ) -> Result:
     """A copy of ``path`` at a lower rank, beside it.
 
@@ -113,7 +118,7 @@ def resize(
 
 
 def merge(
-    desk: Desk,
+    desk: Places,
     first: tuple[Path, float],
     second: tuple[Path, float],
     rank: int | None,

@@ -14,7 +14,6 @@ from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.hashes import file_sha256
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EACCES, errno.ENOSYS, errno.EINVAL)
-PART = ".part"
 
 
 def move(source: Path, target: Path) -> None:
@@ -37,11 +36,17 @@ def move(source: Path, target: Path) -> None:
     except OSError as cause:
         raise LoraFileError(
             "{file} can't be moved to {folder}: {cause}.",
-            "Make room or close what holds the file, then press again: what was begun goes on.",
+            "Make room, or close what holds the file, then try again.",
             file=source.name,
             folder=target.parent,
             cause=reason(cause),
         ) from cause
+
+
+def clear(target: Path) -> None:
+    """Remove what a dead program had copied of ``target`` so far; no host lists such a name."""
+    with contextlib.suppress(OSError):
+        _part(target).unlink(missing_ok=True)
 
 
 def check_free(source: Path, target: Path) -> None:
@@ -104,7 +109,7 @@ def _move_on_windows(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """To another disk: copied under a hidden name, synced, compared with the original, named, original removed."""
-    part = target.with_name(f".{target.name}{PART}")
+    part = _part(target)
     try:
         with source.open("rb") as file, part.open("wb") as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
@@ -120,10 +125,13 @@ def _copy(source: Path, target: Path) -> None:
         check_free(source, target)
         os.replace(part, target)
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        clear(target)
     _sync(target.parent)
     source.unlink()
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
 
 
 def _sync(folder: Path) -> None:

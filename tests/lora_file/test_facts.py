@@ -166,7 +166,7 @@ def test_our_own_file_tells_its_word_and_alpha(tmp_path: Path) -> None:
     [
         ({"lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": (4, 1280)}, None, "SDXL"),
         ({"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 2048)}, None, "SDXL"),
-        ({"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v.lora_down.weight": (4, 1024)}, None, "SD2.x"),
+        ({"lora_unet_mid_block_attentions_0_blocks_0_attn2_to_v.lora_down.weight": (4, 1024)}, None, "SD2.x"),
         ({"lora_unet_x.lora_down.weight": (4, 320)}, {"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
         ({"lora_unet_x.lora_down.weight": (4, 320)}, {"ss_v2": "True", "ss_base_model_version": "sd_v2"}, "SD2.x"),
         ({"lora_unet_x.lora_down.weight": (4, 320)}, {"modelspec.architecture": "stable-diffusion-v1/lora"}, "SD1.x"),

@@ -35,7 +35,13 @@ def project(desk: TinyDesk) -> Project:
 
 
 def request(project: Project, **changes: Any) -> KeepRequest:
-    values: dict[str, Any] = {"name": "girl", "epoch": 2, "strength": 0.7, "new_name": "girl", "activation": "ohwx, 1girl"}
+    values: dict[str, Any] = {
+        "name": "girl",
+        "epoch": 2,
+        "strength": 0.7,
+        "new_name": "girl",
+        "activation": "ohwx, 1girl",
+    }
     return KeepRequest(project, **{**values, **changes})
 
 
@@ -225,6 +231,24 @@ def test_a_full_disk_leaves_everything_as_it_was(desk: TinyDesk, project: Projec
     keeping.keep(desk, request(project))
 
 
+def test_a_disk_that_refuses_in_the_middle_puts_everything_back(
+    desk: TinyDesk, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, link, count = contents(desk.root), os.link, iter(range(100))
+
+    def full(source: Any, target: Any) -> None:
+        if next(count) == 4:
+            raise OSError(28, "No space left on device")
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", full)
+        with pytest.raises(LoraFileError, match="the disk is full"):
+            keeping.keep(desk, request(project))
+    assert contents(desk.root) == before
+    keeping.keep(desk, request(project))  # the name was never seen by a host
+
+
 def test_a_run_in_a_subfolder_stays_there(desk: TinyDesk, project: Project) -> None:
     make_run(desk.lora_dir() / "people", "boy")
     made = keeping.keep(desk, request(project, name="boy", new_name="boy"))
@@ -232,6 +256,9 @@ def test_a_run_in_a_subfolder_stays_there(desk: TinyDesk, project: Project) -> N
 
 
 def test_the_form_proposes(desk: TinyDesk, project: Project) -> None:
+    assert keep_form(desk, project, "", None, None).epochs == ()  # of this project there is none
+    (project.runs_dir / "girl").mkdir(parents=True)
+    (project.runs_dir / "girl" / "run.json").write_text("{}")
     form = keep_form(desk, project, "", None, None)
     assert (form.name, form.names, form.epochs, form.epoch) == ("girl", ("girl", "other"), (1, 2, 3), 3)
     assert form.activation.split(", ")[-1] == "1girl"
