@@ -4,8 +4,8 @@ The rule, all of it:
 
 * A picture is **alike** from 0.7 on: of 1, which is as alike as the photos are to each other.
 * Something asked for **is there** from a chance of 0.5 on, or of half the chance it has without the LoRA, at the same
-  noise. What the checkpoint can't draw itself (a chance below 0.5) is no fault of the LoRA: it gets no tick and does
-  not count.
+  noise. What the checkpoint can't draw itself (a chance below 0.5) is no fault of the LoRA, nor is what its subject
+  excludes (white hair of one whose pink hair was made a part of her): it gets no tick and does not count.
 * A picture is **broken** below a health of 0.5, and **a photo again** from a copying of 0.5 on.
 * **Pass**: three quarters of the pictures are alike, three quarters of what was asked for is there, and at most one
   picture in nine is broken or a photo again. Each of the two needs a judge, and at least three things to tell it by.
@@ -38,8 +38,8 @@ _LIKENESS_UNTOLD = word("nothing here can judge likeness")
 _OBEYED = word("{count} of {total} things asked for are there")
 _DISOBEYED = word("{count} of {total} things asked for are there, and {needed} are needed")
 _OBEDIENCE_UNTOLD = word("nothing here can judge whether the prompt is obeyed")
-_TOO_FEW_PICTURES = word("{total} pictures are too few to judge likeness by, {least} are the least")
-_TOO_FEW_ASKED = word("{total} things asked for are too few to judge obedience by, {least} are the least")
+_TOO_FEW_PICTURES = word("likeness takes {least} pictures at the least, not {total}")
+_TOO_FEW_ASKED = word("obedience takes {least} things asked for at the least, not {total}")
 _BROKEN = word("{count} pictures are broken")
 _COPIED = word("{count} pictures are a photo of the set again")
 _MORE = word("A later epoch or a higher strength brings likeness.")
@@ -96,12 +96,15 @@ def needs_base(score: PictureScore, asks: Sequence[str]) -> bool:
     return any(score.shown.get(tag, SHOWN_FROM) < SHOWN_FROM for tag in asks)
 
 
-def ticks_of(score: PictureScore, asks: Sequence[str], base: PictureScore | None = None) -> Ticks:
-    """The ticks of one picture; ``base``: the same without the LoRA, where it was drawn."""
+def ticks_of(
+    score: PictureScore, asks: Sequence[str], base: PictureScore | None = None, *, is_excluded: bool = False
+) -> Ticks:
+    """The ticks of one picture. ``base``: the same without the LoRA, where it was drawn. ``is_excluded``: a trait of the
+    subject itself speaks against what is asked for."""
     return Ticks(
         identity=score.identity,
         is_alike=None if score.identity is None else score.identity >= ALIKE_FROM,
-        asks=tuple(_ask(tag, score, base) for tag in asks),
+        asks=tuple(_ask(tag, score, None if is_excluded else base) for tag in asks),
         is_broken=score.health < HEALTHY_FROM,
         is_copied=(score.copying or 0.0) >= COPIED_FROM,
     )

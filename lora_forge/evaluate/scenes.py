@@ -58,7 +58,12 @@ def scenes_for(kind: str, traits: Traits) -> tuple[Scene, ...]:
     """
     swaps = [Scene(_TRAIT + tag, FROM_PHOTOS, None, tag, (tag,)) for tag in traits.swaps(_MOST_SWAPS)]
     known = [*swaps, *SCENES.get(kind, SCENES["person"])]
-    return tuple(dataclasses.replace(one, contradicts=_contradicted(one.asks, traits.parts)) for one in known)
+    return tuple(beside(one, traits) for one in known)
+
+
+def beside(scene: Scene, traits: Traits) -> Scene:
+    """``scene`` with what it ``contradicts``."""
+    return dataclasses.replace(scene, contradicts=_contradicted(scene.asks, traits.parts))
 
 
 def chosen(scenes: Sequence[Scene], seen: Collection[str] = ()) -> tuple[str, ...]:

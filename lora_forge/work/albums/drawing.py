@@ -107,7 +107,9 @@ class _Drawing:
         wanted = [scene for scene in album.scenes if not album.is_drawn(scene)]
         if not self._draw(wanted, found.judge, has_lora=True):
             return STOPPED
-        doubtful = [scene for scene in album.scenes if needs_base(album.scores[scene.id], scene.asks)]
+        doubtful = [
+            scene for scene in album.scenes if not scene.contradicts and needs_base(album.scores[scene.id], scene.asks)
+        ]
         wanted = [scene for scene in doubtful if not album.is_drawn(scene, has_lora=False)]
         return DONE if self._draw(wanted, found.judge, has_lora=False) else STOPPED
 

@@ -17,7 +17,7 @@ from lora_forge.dataset.words import Words
 from lora_forge.errors import ConfigError
 from lora_forge.evaluate.lora_tags import find_lora
 from lora_forge.evaluate.plan import file_stem
-from lora_forge.evaluate.scenes import Scene, Wording, own_scenes, prompt_of, scenes_for, seed_of
+from lora_forge.evaluate.scenes import Scene, Wording, beside, own_scenes, prompt_of, scenes_for, seed_of
 from lora_forge.evaluate.xyz import style_of
 from lora_forge.ports import PictureRequest
 from lora_forge.work.packing import packed, unpacked
@@ -151,7 +151,10 @@ def request_for(
         )
     wanted = set(scenes)
     words = Words.load(project.root.resolve().parent / "words.tsv")
-    found = (*(one for one in known.values() if one.id in wanted), *own_scenes(own, words))
+    found = (
+        *(one for one in known.values() if one.id in wanted),
+        *(beside(one, _traits(project)) for one in own_scenes(own, words)),
+    )
     style = style_of(kind, family)
     values: dict[str, Any] = {
         "width": style.size_px,

@@ -72,7 +72,9 @@ class Album:
 
     def ticks(self, scene: Scene) -> Ticks:
         """What the picture of ``scene`` shows."""
-        return ticks_of(self.scores[scene.id], scene.asks, self.without.get(scene.id))
+        return ticks_of(
+            self.scores[scene.id], scene.asks, self.without.get(scene.id), is_excluded=bool(scene.contradicts)
+        )
 
     def verdict(self) -> Verdict | None:
         """None before the first picture; an album that is not whole can't have passed."""
