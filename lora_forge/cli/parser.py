@@ -72,7 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
     add_album(commands, _add)
     add_keep(commands, _add)
     add_lora(commands, _add)
-    add_album(commands, _add)
     _add_ui(commands)
     _add(commands, "version", "version", "print the version and leave")
     return parser

@@ -99,8 +99,8 @@ def needs_base(score: PictureScore, asks: Sequence[str]) -> bool:
 def ticks_of(
     score: PictureScore, asks: Sequence[str], base: PictureScore | None = None, *, is_excluded: bool = False
 ) -> Ticks:
-    """The ticks of one picture. ``base``: the same without the LoRA, where it was drawn. ``is_excluded``: a trait of the
-    subject itself speaks against what is asked for."""
+    """The ticks of one picture. ``base``: the same without the LoRA, where it was drawn. ``is_excluded``: a trait of
+    the subject itself speaks against what is asked for."""
     return Ticks(
         identity=score.identity,
         is_alike=None if score.identity is None else score.identity >= ALIKE_FROM,
