@@ -15,7 +15,7 @@ from lora_forge.evaluate.smoothing import Smoothed, smooth
 Array = npt.NDArray[np.float64]
 
 FREE_COPYING = 0.2
-"""Copying up to here costs nothing: a good likeness is often somewhat nearer to a photo than photos are to each other."""
+"""Copying up to here costs nothing: a good likeness may be somewhat nearer to a photo than photos are to each other."""
 
 COUNTING: tuple[ScoreName, ...] = ("identity", "obedience", "health", "copying")
 

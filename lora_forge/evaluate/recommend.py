@@ -32,10 +32,10 @@ class Recommendation:
     """The cell to keep.
 
     ``quality``: see :mod:`lora_forge.evaluate.quality`, read together with the cells around, 0 to 1. ``runner_up``: the
-    best cell of another epoch, or of the same one where there is no other. ``is_too_close``: the runner-up can't be told
-    apart from the kept one by these pictures. ``rivals``: of how many cells that is true. ``is_usable``: False when even
-    the best cell is broken, or its quality is below ``LEAST_QUALITY``, or its likeness could not be told. ``missing``:
-    scores that could not be told in any cell.
+    best cell of another epoch, or of the same one where there is no other. ``is_too_close``: the runner-up can't be
+    told apart from the kept one by these pictures. ``rivals``: of how many cells that is true. ``is_usable``: False
+    when even the best cell is broken, or its quality is below ``LEAST_QUALITY``, or its likeness could not be told.
+    ``missing``: scores that could not be told in any cell.
     """
 
     epoch: int

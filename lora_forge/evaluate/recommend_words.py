@@ -91,7 +91,7 @@ def facts(score: CellScore) -> Said:
 
 
 def cell_name(cell: Cell) -> Said:
-    """"epoch 6 at strength 0.8"."""
+    """ "epoch 6 at strength 0.8"."""
     return Said(word("epoch {epoch} at strength {strength}"), {"epoch": cell[0], "strength": f"{cell[1]:g}"})
 
 

@@ -8,6 +8,7 @@ by Desautels, Krause and Burdick, 2014).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,9 +23,14 @@ DRAWN_WHOLE = 12
 """Grids of up to so many cells are drawn whole: there is nothing to save."""
 
 _COARSE = 16
-_BATCH = 6
+"""So many cells are the net, or half of what may be drawn if that is less."""
+_BATCHES = 6
 _CURIOSITY = 1.0
 """How many standard errors a cell may hope for."""
+_NOISE = 1e-4
+"""Variance of a cell that will have been drawn."""
+
+_Value = TypeVar("_Value", int, float)
 
 
 def most_cells(plan: GridPlan) -> int:
@@ -50,27 +56,37 @@ def next_cells(plan: GridPlan, surface: Surface, undrawable: Collection[Cell] = 
     first = [cell for cell in coarse_cells(plan) if cell not in known]
     if first:
         return tuple(first[:room])
-    return tuple(sorted(_promising(plan, surface, [cell for cell in every if cell != BASELINE], min(room, _BATCH))))
+    count = min(room, max(2, most_cells(plan) // _BATCHES))
+    strong = [cell for cell in every if cell != BASELINE]
+    if not any(cell[1] > 0 for cell in surface):  # the whole net can't be drawn
+        return tuple(strong[:count])
+    return tuple(sorted(_promising(plan, surface, strong, count)))
 
 
 def coarse_cells(plan: GridPlan) -> tuple[Cell, ...]:
-    """The net that is drawn first: the baseline, and about 16 cells from corner to corner."""
+    """The net that is drawn first: the baseline, and cells from the first epoch to the last, and up to full strength.
+
+    It leaves the lowest strengths out: little is to be seen there, and what is comes out when the search goes there.
+    """
     strengths = [strength for strength in plan.strengths if strength]
-    share = _COARSE**0.5
-    epochs = _spread(plan.epochs, round(share), 0.0)
-    rows = _spread(strengths, round(_COARSE / len(epochs)), 0.15)
-    epochs = _spread(plan.epochs, _COARSE // len(rows), 0.0)
+    count = min(_COARSE, most_cells(plan) // 2)
+    across = min(round(count**0.5), len(plan.epochs))
+    down = min(round(count / across), len(strengths))
+    across = min(count // down, len(plan.epochs))
+    rows = _spread(strengths, down, 0.15 if down > 1 else 1.0)
     baseline = [cell for cell in plan.cells() if cell == BASELINE]
-    return (*baseline, *((epoch, strength) for epoch in epochs for strength in rows))
+    return (*baseline, *((epoch, strength) for epoch in _spread(plan.epochs, across, 0.0) for strength in rows))
 
 
-def _spread(values: Sequence, count: int, start: float) -> list:
+def _spread(values: Sequence[_Value], count: int, start: float) -> list[_Value]:
+    """``count`` of ``values``, even, from the share ``start`` of them to the last."""
     last = len(values) - 1
     places = {round(last * (start + (1.0 - start) * step / max(1, count - 1))) for step in range(count)}
     return [values[place] for place in sorted(places)]
 
 
 def _promising(plan: GridPlan, surface: Surface, cells: Sequence[Cell], count: int) -> list[Cell]:
+    """Up to ``count`` of ``cells``, each chosen as if those before it were drawn and came out as foreseen."""
     reading = read(surface, _strong(plan))
     hopes, covariance = reading.means, reading.covariance.copy()
     open_cells = {reading.cells.index(cell) for cell in cells}
@@ -81,7 +97,7 @@ def _promising(plan: GridPlan, surface: Surface, cells: Sequence[Cell], count: i
         open_cells.remove(best)
         chosen.append(reading.cells[best])
         column = covariance[:, best].copy()
-        covariance -= np.outer(column, column) / (column[best] + 1e-4)
+        covariance -= np.outer(column, column) / (column[best] + _NOISE)
     return chosen
 
 

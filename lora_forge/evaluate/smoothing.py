@@ -71,7 +71,8 @@ def _places(cells: Sequence[Cell]) -> Array:
     """(n, 2): epoch and strength, each in shares of its span."""
     raw = np.array(cells, dtype=np.float64)
     spans = raw.max(axis=0) - raw.min(axis=0)
-    return (raw - raw.min(axis=0)) / np.where(spans > 0, spans, 1.0)
+    places: Array = (raw - raw.min(axis=0)) / np.where(spans > 0, spans, 1.0)
+    return places
 
 
 def _kernel(a: Array, b: Array, lengths: Sequence[float]) -> Array:

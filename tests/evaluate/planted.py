@@ -60,8 +60,8 @@ def plant(seed: int, family: str = "ridge", epochs: int = 10, strengths: int = 1
 
 @dataclass(frozen=True)
 class _Shape:
-    """``pace``: how the dose grows with the epochs, slower at first (above 1) or at last. ``turn``: the share of the run
-    from which it overfits. The others: doses at which a score turns, and how fast."""
+    """``pace``: how the dose grows with the epochs, slower at first (above 1) or at last. ``turn``: the share of the
+    run from which it overfits. The others: doses at which a score turns, and how fast."""
 
     pace: float
     full: float

@@ -71,7 +71,9 @@ def read(path: Path) -> Recorded:
         int(plain["seed"]),
         plain.get("expects", ""),
         GridPlan(
-            "ohwx <lora:x-NUM:STRENGTH>", epochs=tuple(plain["epochs"]), strengths=(0.0, *map(float, plain["strengths"]))
+            "ohwx <lora:x-NUM:STRENGTH>",
+            epochs=tuple(plain["epochs"]),
+            strengths=(0.0, *map(float, plain["strengths"])),
         ),
         Photos(int(photos["count"]), photos.get("leave_one_out"), tuple(photos.get("outliers", ()))),
         {_cell(name): _pictures(told) for name, told in plain["cells"].items()},
