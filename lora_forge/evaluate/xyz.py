@@ -38,7 +38,7 @@ _PHOTO = Style(
     "RAW photo, best quality, highly detailed", "lowres, blurry, bad anatomy, bad hands, watermark, text", 512
 )
 _DRAWN = Style("masterpiece, best quality", "lowres, worst quality, bad anatomy, bad hands, watermark, text", 512)
-_SUBJECT = {"person": "portrait", "anime": "1girl, solo, upper body", "style": "landscape", "object": "", "concept": ""}
+_SUBJECT = {"person": "portrait", "anime": "1girl, solo, upper body", "style": "landscape", "toyworld": "1girl"}
 
 
 def style_of(kind: str, family: Family) -> Style:

@@ -124,3 +124,30 @@ def test_requests_carry_every_setting() -> None:
         first.clip_skip,
     )
     assert told == ("bad", 64, 128, 8, 4.0, "euler", 2)
+
+
+def test_a_second_prompt_follows_the_first_in_every_cell() -> None:
+    swapped = "ohwx, 1girl, snow <lora:toy-NUM:STRENGTH>"
+    plan = GridPlan(PROMPT, strengths=(0.0, 1.0), seeds=(3, 9), swap_prompt=swapped, swaps=("snow",))
+    told = [(request.prompt, request.seed) for request in plan.requests(1, 1.0)]
+    first, second = "ohwx, 1girl <lora:toy-000001:1>", "ohwx, 1girl, snow <lora:toy-000001:1>"
+    assert told == [(first, 3), (first, 9), (second, 3), (second, 9)]
+    assert [request.prompt for request in plan.requests(0, 0.0)][2] == "ohwx, 1girl, snow"
+    assert plan.pictures_a_cell == 4
+    asked = plan.asked()
+    assert [(one.prompt, one.swaps) for one in asked] == [("ohwx, 1girl", ())] * 2 + [
+        ("ohwx, 1girl, snow", ("snow",))
+    ] * 2
+    assert GridPlan.from_dict(plan.to_dict()) == plan
+
+
+def test_the_second_prompt_is_of_the_same_lora() -> None:
+    for swapped in ("ohwx", "x <lora:other-NUM:STRENGTH>"):
+        with pytest.raises(ConfigError, match="swapped prompt"):
+            GridPlan(PROMPT, swap_prompt=swapped)
+    plan = GridPlan("x <lora:NAME-NUM:STRENGTH>", swap_prompt="y <lora:NAME-NUM:STRENGTH>").named("toy")
+    assert plan.swap_prompt == "y <lora:toy-NUM:STRENGTH>"
+
+
+def test_the_pictures_of_other_loras_are_asked_for_without_their_tags() -> None:
+    assert GridPlan("x, <lora:toy-NUM:STRENGTH>, <lora:detail:0.4>").asked()[0].prompt == "x"
