@@ -33,7 +33,7 @@ def test_a_grid_of_the_hosts_folder_is_found_and_opened(open_server: Served) -> 
     save(folder / "xyz_grid-0001.png", GRID, TEXT)
     (found,) = open_server.get("/lora_forge/test/host_grids?project=anna").json["grids"]
     assert (found["file"], found["name"], found["epochs"], found["strengths"]) == (
-        "xyz_grid-0001.png", "a", "1-2", "0.5,1",
+        "xyz_grid-0001.png", "a", [1, 2], [0.5, 1.0],
     )  # fmt: skip
     got = open_server.post("/lora_forge/test/open", {"project": "anna", "kind": "person", "id": found["id"]})
     assert got.status == 200, got.body

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError
-from lora_forge.evaluate.xyz import range_text
 from lora_forge.evaluate.xyz_read import HostGrid, axes_of_file, read_host_grid
-from lora_forge.work.testing.request import TestRequest, strengths_text
+from lora_forge.work.testing.request import TestRequest
 from lora_forge.work.testing.run import keep_cell
 from lora_forge.work.testing.store import change_about, create
 
@@ -28,8 +27,8 @@ class FoundGrid:
     id: str
     file: str
     name: str
-    epochs: str
-    strengths: str
+    epochs: tuple[int, ...]
+    strengths: tuple[float, ...]
     made_at: float
 
 
@@ -43,8 +42,8 @@ def host_grids(folder: Path | None) -> list[FoundGrid]:
             plan = axes_of_file(path).plan
         except ConfigError:  # a grid of something else
             continue
-        told = range_text(plan.epochs), strengths_text(plan.strengths)
-        found.append(FoundGrid(path.relative_to(folder).as_posix(), path.name, plan.name, *told, made_at))
+        id = path.relative_to(folder).as_posix()
+        found.append(FoundGrid(id, path.name, plan.name, plan.epochs, plan.strengths, made_at))
         if len(found) == _SHOWN:
             break
     return found

@@ -71,8 +71,8 @@ def test_grids_are_found_by_their_text_the_newest_first(tmp_path: Path) -> None:
     (folder / "xyz_grid-0005.png").write_bytes(b"no picture")
     found = host_grids(folder)
     assert [(one.file, one.name, one.epochs, one.strengths, one.made_at) for one in found] == [
-        ("xyz_grid-0002-7.png", "b", "3-5", "1", 1001.0),
-        ("xyz_grid-0001-7.png", "a", "1-2", "0.5,1", 1000.0),
+        ("xyz_grid-0002-7.png", "b", (3, 4, 5), (1.0,), 1001.0),
+        ("xyz_grid-0001-7.png", "a", (1, 2), (0.5, 1.0), 1000.0),
     ]
     assert host_grid_path(folder, found[1].id) == (folder / found[1].id).resolve()
     assert host_grids(None) == host_grids(tmp_path / "none") == []
