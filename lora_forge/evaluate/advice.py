@@ -44,6 +44,7 @@ _FLAT = word("At the end it does not rise any more.")
 _FALLS = word("Quality falls from {best} in epoch {one} to {later} in epoch {last}.")
 _BREAKS = word("From epoch {epoch} on no strength gives whole pictures.")
 _UNTOLD = word("How alike it is could not be told, so there is no advice: get what is missing for the likeness first.")
+_BLAMES = ("copying", "ruined", "bad_photos")  # however good the best cell looks
 _ENOUGH = 0.05  # likeness that near to the target is not what is lacking
 
 
@@ -98,14 +99,14 @@ def advise(
     is_past = course.is_past(recommendation.epoch)
     is_too_much = is_past or bool(course.is_broken_at) or kind in ("copying", "ruined")
     found = _all(course, recommendation, settings, bad_photos, target, is_too_much)
-    if is_reached(recommendation, target):
+    if is_reached(recommendation, target) and kind not in _BLAMES:
         template, wanted = _REACHED, EARLIER_EPOCH
     elif kind == "bad_photos":
         template, wanted = _PHOTOS, BETTER_PHOTOS
     elif is_too_much:
         template = _TOO_MUCH if FEWER_REPEATS in found else _STUCK if is_past else _PHOTOS
         wanted = FEWER_REPEATS if FEWER_REPEATS in found else BETTER_PHOTOS
-    elif course.likeness and course.likeness[-1].mean >= target - _ENOUGH:
+    elif course.likeness and course.likeness[-1].mean >= target - _ENOUGH and course.disobeys:
         template, wanted = _DISOBEYS, BETTER_PHOTOS
     else:
         goes_on = settings and ADD_EPOCHS in found and choices.projected(course, settings) >= target

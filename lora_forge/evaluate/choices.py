@@ -17,9 +17,9 @@ MORE_EPOCHS = 4
 MORE_REPEATS, FEWER_REPEATS, ADD_EPOCHS = "more_repeats", "fewer_repeats", "more_epochs"
 EARLIER_EPOCH, BETTER_PHOTOS = "earlier_epoch", "better_photos"
 
-_LEAST_MORE, _MOST_MORE, _MOST_UNSEEN = 1.5, 3.0, 5.0
+_LEAST_MORE, _MOST_MORE, _MOST_UNSEEN = 1.5, 4.0, 6.0  # too much costs time alone: the earlier epochs' files are there
 _SEEN_NOTHING = 0.15  # of the way from the base to the target: then nothing can be reckoned from
-_MARGIN = 1.25  # so that the epoch that is wanted is not the very last one
+_MARGIN_MORE, _MARGIN_FEWER = 1.5, 1.25  # so that the epoch that is wanted is not the very last one
 _LEAST_FEWER, _MOST_FEWER = 0.1, 0.75
 _ROUND_FROM, _ROUND_TO = 30, 5
 
@@ -114,10 +114,10 @@ def more_repeats(course: Course, settings: RunSettings, target: float = TARGET) 
 
 
 def more_factor(course: Course, target: float = TARGET) -> float:
-    """Times as many repeats: 1.5 to 3, and up to 5 where next to nothing was learned.
+    """Times as many repeats: 1.5 to 4, and 6 where next to nothing was learned.
 
-    Where the likeness rose measurably, the straight line through its later half is followed to the target, and a
-    quarter added.
+    Where the likeness rose measurably, its rise over the later half is followed to the target (``Course.pace``), and
+    half of that added.
     """
     if not course.likeness:
         return 2.0
@@ -126,8 +126,7 @@ def more_factor(course: Course, target: float = TARGET) -> float:
     most = _MOST_UNSEEN if share < _SEEN_NOTHING else _MOST_MORE
     if not course.slope:
         return most if share < 0.5 else 2.0
-    lacking = max(0.0, target - last.mean) / course.slope
-    return min(max(_MARGIN * (1 + lacking / last.dose), _LEAST_MORE), most)
+    return min(max(_MARGIN_MORE * (1 + course.until(target) / last.dose), _LEAST_MORE), most)
 
 
 def fewer_repeats(course: Course, best: int, settings: RunSettings) -> Choice | None:
@@ -148,7 +147,7 @@ def fewer_factor(course: Course, best: int, rates: Sequence[float] = ()) -> floa
 
     Where ``best`` is the first that was looked at, the true best may lie before it: then no quarter is added.
     """
-    margin = 1.0 if best == course.first else _MARGIN
+    margin = 1.0 if best == course.first else _MARGIN_FEWER
     return max(_LEAST_FEWER, margin * dose(best, rates) / dose(course.last, rates))
 
 
@@ -165,9 +164,7 @@ def add_epochs(course: Course, settings: RunSettings) -> Choice:
 
 def projected(course: Course, settings: RunSettings) -> float:
     """The likeness after four more epochs, as it rises now; 0 where it does not rise."""
-    if not course.slope:
-        return 0.0
-    return min(1.0, course.likeness[-1].mean + course.slope * sum(settings.more_rates))
+    return course.after(sum(settings.more_rates))
 
 
 def better_photos(bad: Sequence[BadPhoto]) -> Choice:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lora_forge.evaluate.recommend import LEAST_HEALTH, quality
-from lora_forge.evaluate.scores import CellScore, Surface
+from lora_forge.evaluate.scores import CellScore, Measure, Surface
 
 FALL = 0.05
 """The last epoch counts as worse than the best one where its best quality is this much lower."""
+
+
+HALF_ALIKE = 0.4
+"""A likeness from which on something was learned."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Course:
-    """``likeness``: epoch by epoch at one ``strength``. ``quality``: the best of each epoch over its healthy strengths.
+    """``likeness``, ``obedience``: epoch by epoch at one ``strength``, where they could be told. ``quality``: the best
+    of each epoch over its healthy strengths.
 
     ``base``: the likeness without the LoRA. ``is_broken_at``: the first epoch without any healthy strength, else 0.
     """
@@ -33,6 +39,7 @@ class Course:
     strength: float
     likeness: tuple[Point, ...]
     quality: tuple[Point, ...]
+    obedience: tuple[Point, ...] = ()
     base: float = 0.0
     is_broken_at: int = 0
 
@@ -49,17 +56,62 @@ class Course:
     @property
     def slope(self) -> float:
         """How much the likeness rose a unit of dose over the run's later half; 0 where that is within the error."""
-        late = self.likeness[len(self.likeness) // 2 - (len(self.likeness) < 4) :]
+        late = self._late
         if len(late) < 2:
             return 0.0
         rise, span = _fitted(late), late[-1].dose - late[0].dose
         noise = max(point.error for point in late)
         return rise if span > 0 and rise * span > max(noise, 0.02) else 0.0
 
+    @property
+    def _late(self) -> tuple[Point, ...]:
+        return self.likeness[len(self.likeness) // 2 - (len(self.likeness) < 4) :]
+
+    @property
+    def pace(self) -> float:
+        """The share of what lacks to a likeness of 1 that goes with each unit of dose, as the later half shows it; 0
+        where it does not rise. The nearer, the slower it gets: a straight line would promise too much."""
+        if not self.slope:
+            return 0.0
+        middle = sum(point.mean for point in self._late) / len(self._late)
+        return self.slope / max(1.0 - middle, 0.05)
+
+    def after(self, more: float) -> float:
+        """The likeness after ``more`` dose than at the end; 0 where it does not rise."""
+        return 1.0 - (1.0 - self.likeness[-1].mean) * math.exp(-self.pace * more) if self.pace else 0.0
+
+    def until(self, target: float) -> float:
+        """How much more dose reaches ``target`` (below 1); 0 where it is reached or does not rise."""
+        lacks = 1.0 - self.likeness[-1].mean if self.pace else 0.0
+        return math.log(lacks / (1.0 - target)) / self.pace if lacks > 1.0 - target else 0.0
+
+    @property
+    def disobeys(self) -> bool:
+        """Whether obedience is what lacks at the end, more than likeness."""
+        return bool(self.obedience) and self.obedience[-1].mean < self.likeness[-1].mean - 2 * FALL
+
     def is_past(self, epoch: int) -> bool:
-        """Whether the last epoch is clearly worse than ``epoch``."""
-        by_epoch = {point.epoch: point.mean for point in self.quality}
-        return epoch < self.last and by_epoch[self.last] < by_epoch.get(epoch, 0.0) - FALL
+        """Whether the last epoch is clearly worse than ``epoch``, and not by the luck of the draw while nothing was
+        learned: likeness was half-way there by then, or obedience has been lost."""
+        by_epoch = {point.epoch: point for point in self.quality}
+        if epoch not in by_epoch or epoch >= self.last:
+            return False
+        best, last = by_epoch[epoch], by_epoch[self.last]
+        fall = max(FALL, math.hypot(best.error, last.error))
+        return last.mean < best.mean - fall and (self._is_half_alike or self._has_lost_obedience)
+
+    @property
+    def _is_half_alike(self) -> bool:
+        return any(point.mean - point.error >= max(HALF_ALIKE, self.base + FALL) for point in self.likeness)
+
+    @property
+    def _has_lost_obedience(self) -> bool:
+        if not self.obedience:
+            return False
+        last = self.obedience[-1]
+        return any(
+            one.mean - last.mean > max(3 * FALL, 2 * math.hypot(one.error, last.error)) for one in self.obedience
+        )
 
 
 def dose(epoch: int, rates: Sequence[float]) -> float:
@@ -79,15 +131,23 @@ def course_of(surface: Surface, rates: Sequence[float] = ()) -> Course:
     cells = {cell: score for cell, score in surface.items() if cell[1] > 0}
     base = next((score.identity.mean for cell, score in surface.items() if cell[1] == 0 and score.identity), 0.0)
     strength = _usual_strength([cell for cell, score in cells.items() if score.identity is not None])
-    likeness = [
-        Point(epoch, dose(epoch, rates), score.identity.mean, score.identity.standard_error)
-        for (epoch, at), score in sorted(cells.items())
-        if at == strength and score.identity is not None
-    ]
+    at_it = {epoch: score for (epoch, at), score in sorted(cells.items()) if at == strength}
     best = {epoch: _best([score for (one, _), score in cells.items() if one == epoch]) for epoch, _ in sorted(cells)}
     qualities = [Point(epoch, dose(epoch, rates), mean, error) for epoch, (mean, error) in best.items()]
     broken = [epoch for epoch in best if all(not _is_healthy(s) for (one, _), s in cells.items() if one == epoch)]
-    return Course(strength, tuple(likeness), tuple(qualities), base, min(broken, default=0))
+    return Course(
+        strength,
+        likeness=_points({epoch: score.identity for epoch, score in at_it.items()}, rates),
+        quality=tuple(qualities),
+        obedience=_points({epoch: score.obedience for epoch, score in at_it.items()}, rates),
+        base=base,
+        is_broken_at=min(broken, default=0),
+    )
+
+
+def _points(measures: Mapping[int, Measure | None], rates: Sequence[float]) -> tuple[Point, ...]:
+    told = {epoch: measure for epoch, measure in measures.items() if measure is not None}
+    return tuple(Point(epoch, dose(epoch, rates), one.mean, one.standard_error) for epoch, one in told.items())
 
 
 def _usual_strength(cells: Sequence[tuple[int, float]]) -> float:
@@ -98,7 +158,7 @@ def _usual_strength(cells: Sequence[tuple[int, float]]) -> float:
 
 def _best(scores: Sequence[CellScore]) -> tuple[float, float]:
     """(quality, error) of the best healthy strength; (0, 0) where none is."""
-    found = [quality(score) for score in scores if _is_healthy(score)]
+    found = [quality(score) for score in scores if _is_healthy(score) and score.identity is not None]
     best = max((measure for measure in found if measure is not None), key=lambda one: one.mean, default=None)
     return (0.0, 0.0) if best is None else (best.mean, best.standard_error)
 
