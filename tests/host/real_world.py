@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import itertools
 import json
+import os
 import tempfile
 import threading
+import time
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -325,6 +328,33 @@ def eight_bits_are_refused(world: Any) -> None:
         world.call("/sdapi/v1/options", {"fp8_storage": kept})
     with world.host.borrow() as model:
         assert model.dtype is torch.float32 or model.dtype is torch.float16
+
+
+BAKED_STRENGTH = 0.7
+
+
+def a_baked_file_draws_what_its_strength_drew(world: Any) -> None:
+    """The host's own picture of the kept file at 1, to 1/255 of the picture of the other at its strength."""
+    from lora_forge.lora_file.algebra import dtype_of
+    from lora_forge.lora_file.baking import bake
+    from lora_forge.lora_file.writer import load_lora
+
+    tag, folder = world.lora_tag(), world.host.lora_dir()
+    lora = load_lora(folder / f"{LORA_NAME}.safetensors")
+    name = f"baked-{os.getpid()}-{time.monotonic_ns()}"
+    path = folder / f"{name}.safetensors"
+    save_lora(path, bake(lora.weights, BAKED_STRENGTH), lora.metadata, dtype_of(lora.weights))
+    asked = PictureRequest("a photo of a red house", "", 64, 64, steps=4, guidance=5.0, seed=21)
+    prompts = ("", tag.replace(":1>", f":{BAKED_STRENGTH}>"), f"<lora:{name}:1>")
+    wishes = [dataclasses.replace(asked, prompt=f"{asked.prompt} {words}") for words in prompts]
+    try:
+        plain, wanted, baked = (np.asarray(one, float) for one in world.host.draw(wishes, [folder]))
+    finally:
+        path.unlink()
+    off, effect = float(np.abs(baked - wanted).max()), float(np.abs(wanted - plain).mean())
+    print(f"baked: {off:.0f} of 255 at most; the LoRA changes {effect:.1f} on the average")
+    assert effect > 5
+    assert off <= 1
 
 
 def draw_project(root: Path) -> PreparedSet:

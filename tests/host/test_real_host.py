@@ -59,3 +59,7 @@ def test_a_change_of_checkpoint_waits(program: Program) -> None:
 
 def test_low_bits_are_refused(program: Program) -> None:
     program.run("low_bits_are_refused" if IS_FORGE else "eight_bits_are_refused")
+
+
+def test_a_baked_file_draws_what_its_strength_drew(program: Program) -> None:
+    program.run("a_baked_file_draws_what_its_strength_drew")

@@ -1,4 +1,5 @@
-"""A real WebUI's page in a real browser: from photos to files to the grid, and the host draws as before.
+"""A real WebUI's page in a real browser: from photos to files, the test and the one that is kept;
+the host draws as before.
 
 Started as ``test_real_host.py`` says; without a Chromium and playwright it skips.
 """
@@ -8,14 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from PIL import Image
 
 from tests.browser.conftest import browser, pictures  # noqa: F401 - fixtures
-from tests.browser.test_page import FILES, go
+from tests.browser.test_page import FILES, go, wait_for_value
 from tests.host.real_program import MARKS, Program
 
 pytestmark = MARKS
@@ -51,9 +55,9 @@ def page(program: Program, browser: Any) -> Iterator[Any]:  # noqa: F811 - the f
     assert [error for error in errors if "lora_forge" in error] == []
 
 
-def drawn(program: Program) -> str:
+def drawn(program: Program, prompt: str = "a red house") -> str:
     """Digest of the pixels of a picture by the host's own API, always of the same seed."""
-    wish = {"prompt": "a red house", "seed": 7, "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
+    wish = {"prompt": prompt, "seed": 7, "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
     answer = program.call("/sdapi/v1/txt2img", wish)
     with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as picture:
         return hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
@@ -81,7 +85,7 @@ def train(page: Any, files: list[str]) -> None:
     page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 2", timeout=60_000)
 
 
-def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
+def test_photos_become_files_are_tested_and_kept_and_the_host_draws_as_before(
     page: Any,
     program: Program,
     pictures: list[str],  # noqa: F811 - the fixture
@@ -91,40 +95,113 @@ def test_photos_become_files_and_a_grid_and_the_host_draws_as_before(
     log = page.inner_text("#lora_forge_live .lf-log")
     assert "unused" not in log, log
     assert drawn(program) == before
-
     stems = [f"{NAME}-000001", f"{NAME}-000002"]
     assert sorted(path.stem for path in program.data.rglob(f"{NAME}-*.safetensors")) == stems
+    open_cards(page)
+    for stem in stems:  # without a restart, and hidden by no family
+        page.wait_for_selector(card(stem), timeout=60_000)
+
+    theirs = grid_by_their_plot(page, program)
+    ours = tested(page, program, lambda: page.click("#lora_forge_test_start"))
+    assert [ours["1:1"], ours["2:1"]] == theirs, "our pictures are not those of the host's own plot"
+    assert len({*ours.values()}) == len(ours) == 3, "the baseline and two epochs"
+    read = tested(page, program, lambda: open_their_grid(page))
+    assert read == {"1:1": theirs[0], "2:1": theirs[1]}
+    assert drawn(program) == before
+
+    keep_the_second(page, program, before)
+    assert drawn(program) == before
+
+
+def open_cards(page: Any) -> None:
     page.click("#tabs button:has-text('txt2img')")
     page.locator("#txt2img_extra_tabs button:has-text('Lora')").first.click()
-    for stem in stems:  # without a restart, and hidden by no family
-        page.wait_for_selector(f"#txt2img_lora_cards .card .name:text('{stem}')", timeout=60_000)
 
+
+def card(name: str) -> str:
+    return f"#txt2img_lora_cards .card:has(.name:text-is('{name}'))"
+
+
+def ask_for_a_small_grid(page: Any) -> None:
     page.click("#tabs button:has-text('LoRA Forge')")
     go(page, "test")
-    page.wait_for_function(f"document.querySelector('#lora_forge_test_lora').value === '{NAME}'")
-    page.fill("#lora_forge_test [data-key=strengths] input", "0, 1")
-    page.click("#lora_forge_test_more > summary")
-    for key, value in (("width", CELL_PX), ("height", CELL_PX), ("steps", 1)):
-        page.fill(f"#lora_forge_test [data-key={key}] input", str(value))
-    page.wait_for_timeout(1000)
+    wait_for_value(page, "#lora_forge_test_lora", NAME)
+    page.check("#lora_forge_test input[name=lf_test_mode][value=full]")
+    if page.locator("#lora_forge_test_more").get_attribute("open") is None:
+        page.click("#lora_forge_test_more > summary")
+    wanted = {"strengths": "1", "swaps": "", "width": str(CELL_PX), "height": str(CELL_PX), "steps": "1"}
+    for key, value in wanted.items():
+        page.fill(f"#lora_forge_test [data-key={key}] input", value)
+
+
+def grid_by_their_plot(page: Any, program: Program) -> list[bytes]:
+    """By one click in our tab; the pixels of its two pictures."""
+    ask_for_a_small_grid(page)
     page.click("#lora_forge_test_txt2img")
     page.wait_for_function(
         """() => document.querySelector('#txt2img_gallery img')
             && getComputedStyle(document.querySelector('#txt2img_interrupt')).display === 'none'""",
         timeout=PATIENCE_MS,
     )
-    grids = sorted(program.data.rglob("xyz_grid-*.png"))
-    assert len(grids) == 1
-    drawn_cells = cells(grids[0])
-    assert drawn_cells[0] == drawn_cells[1], "strength 0 is the checkpoint alone, whatever the epoch"
-    assert len(drawn_cells) == 4
-    assert len(set(drawn_cells)) == 3
-    assert drawn(program) == before
+    (grid,) = program.data.rglob("xyz_grid-*.png")
+    with Image.open(grid) as opened:
+        (width, height), shown = opened.size, opened.convert("RGB")
+    # labels lie to the left and above
+    places = [(width - count * CELL_PX, height - CELL_PX, width - (count - 1) * CELL_PX, height) for count in (2, 1)]
+    return [shown.crop(place).tobytes() for place in places]
 
 
-def cells(path: Any) -> list[bytes]:
-    """The pixels of a 2 x 2 grid's pictures; labels lie to their left and above them."""
-    with Image.open(path) as grid:
-        width, height = grid.size
-        corners = [(width - x * CELL_PX, height - y * CELL_PX) for y in (2, 1) for x in (2, 1)]
-        return [grid.convert("RGB").crop((x, y, x + CELL_PX, y + CELL_PX)).tobytes() for x, y in corners]
+def tested(page: Any, program: Program, start: Callable[[], object]) -> dict[str, bytes]:
+    """A test that ``start`` starts, until it is done: pixels by "epoch:strength"."""
+    ask_for_a_small_grid(page)
+    before = page.evaluate("loraForge.test.now().id")
+    start()
+    page.wait_for_function("before => ![before, ''].includes(loraForge.test.now().id)", arg=before, timeout=PATIENCE_MS)
+    query = urlencode({"project": NAME, "id": page.evaluate("loraForge.test.now().id")})
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while (told := program.call(f"/lora_forge/test/state?{query}"))["state"] not in ("done", "failed"):
+        assert time.monotonic() < until
+        time.sleep(1)
+    assert told["state"] == "done", told
+    page.wait_for_function(
+        "count => document.querySelectorAll('#lora_forge_test .lf-cell img[src]').length === count",
+        arg=len(told["cells"]),
+    )
+    found = {f"{cell['epoch']}:{cell['strength']:g}": cell["pictures"][0] for cell in told["cells"]}
+    assert all(cell["scores"] for cell in told["cells"])
+    return {key: pixels(program.data / "lora_forge" / path) for key, path in found.items()}
+
+
+def open_their_grid(page: Any) -> None:
+    page.click("#lora_forge_test_open")
+    page.click("dialog .lf-finding button")
+
+
+def pixels(path: Path) -> bytes:
+    with Image.open(path) as picture:
+        assert picture.size == (CELL_PX, CELL_PX)
+        return picture.convert("RGB").tobytes()
+
+
+def keep_the_second(page: Any, program: Program, plain: str) -> None:
+    """Its card, clicked in txt2img, writes a prompt that draws what the chosen cell drew."""
+    page.evaluate("loraForge.test.choose({epoch: 2, strength: 1})")
+    go(page, "keep")
+    wait_for_value(page, "#lora_forge_keep_epoch", "2")
+    wait_for_value(page, "#lora_forge_keep_name", NAME)
+    words = page.input_value("#lora_forge_keep_activation")
+    wanted = drawn(program, f"a red house <lora:{NAME}-000002:1.0> {words}".rstrip())
+    assert wanted != plain
+    page.click("#lora_forge_keep_it")
+    page.wait_for_selector("#lora_forge_keep_undo", timeout=60_000)
+    lora = [path.name for path in program.data.rglob(f"{NAME}*.safetensors") if "archive" not in path.parts]
+    assert lora == [f"{NAME}.safetensors"]
+    open_cards(page)
+    page.wait_for_selector(card(NAME), timeout=60_000)  # the list was refreshed
+    page.wait_for_selector(card(f"{NAME}-000002"), state="detached", timeout=60_000)
+    page.fill("#txt2img_prompt textarea", "a red house")
+    page.click(card(NAME))
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<lora:')")
+    prompt = page.input_value("#txt2img_prompt textarea")
+    assert prompt == f"a red house <lora:{NAME}:1.0> {words}".rstrip()
+    assert drawn(program, prompt) == wanted
