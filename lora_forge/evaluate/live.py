@@ -101,11 +101,12 @@ class LiveGrid:
         cells = [cell for cell in self._reachable() if cell not in self._drawn]
         if not self.is_smart or not cells:
             return cells
-        if len(self._drawn) >= most_cells(self.plan):  # were nothing scored, the search would never see its end
+        room = most_cells(self.plan) - len(self._drawn)  # counted here too: what was not scored is not seen there
+        if room <= 0:
             return []
         unusable = {cell for cell in self.plan.cells() if cell not in self._scores} - set(cells) | self._drawn
         chosen = set(next_cells(self.plan, self.surface(), unusable))
-        return [cell for cell in cells if cell in chosen]  # in drawing order: one file after the other
+        return [cell for cell in cells if cell in chosen][:room]  # in drawing order: one file after the other
 
     def _reachable(self) -> list[Cell]:
         return [cell for cell in self.plan.cells() if cell[0] == NO_EPOCH or cell[0] in self.files]

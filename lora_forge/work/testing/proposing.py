@@ -83,13 +83,15 @@ def proposal(desk: Desk, project: Project, kind: str, lora: Lora) -> TestRequest
     family, is_toy = desk.info().family, is_toyworld(desk, kind)
     shown = "toyworld" if is_toy else kind
     style = xyz.style_of(shown, family)
-    trigger = lora.trigger_word or xyz.trigger_word_of(desk.lora_dir(), lora.name, lora.epochs[-1])
+    trigger = lora.trigger_word
+    if lora.name and not trigger:
+        trigger = xyz.trigger_word_of(desk.lora_dir(), lora.name, lora.epochs[-1])
     return TestRequest(
         project=project.root,
         name=lora.name,
         kind=kind,
         epochs=lora.epochs,
-        prompt=xyz.default_prompt(lora.name, trigger, shown, family),
+        prompt=xyz.default_prompt(lora.name or "NAME", trigger, shown, family),
         swaps=swaps_of(project, kind, is_toy=is_toy),
         negative=style.negative,
         width=style.size_px,
@@ -127,7 +129,9 @@ def form(desk: Desk, project: Project, kind: str, name: str, language: str) -> d
         ConfigError: there is no such kind.
     """
     found = loras(desk, project)
-    request = proposed(desk, project, kind, name) or proposal(desk, project, kind, Lora("", (1,), False, ""))
+    request = proposed(desk, project, kind, name) or proposal(
+        desk, project, kind, Lora("", (1,), False, project.trigger_word)
+    )
     judges = prospects(desk, project, kind)
     return {
         **request.form(),

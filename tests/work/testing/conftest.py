@@ -1,9 +1,8 @@
-"""A real desk on the bundled toy world, its project of 24 photos, and LoRA files of three epochs that change pictures."""
+"""A real desk on the bundled toy world, its project of 24 photos, and LoRA files of three epochs."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,11 @@ def toy_loras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneDesk]:
+def toy_host(tmp_path_factory: pytest.TempPathFactory) -> StandaloneDesk:
     """Read once for all tests."""
     desk = StandaloneDesk(tmp_path_factory.mktemp("none") / "data", tmp_path_factory.mktemp("none") / "loras")
     desk.switch(TOYWORLD)
-    yield desk
+    return desk
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from lora_forge.work.testing import KeptTest, load_test, new_test, remove_test, 
 from lora_forge.work.testing.store import SCORES_FILE, list_tests
 from tests.work.testing.conftest import request_for
 
+pytestmark = pytest.mark.once
 CELLS = ((0, 0.0), (1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0))
 
 
@@ -131,6 +135,45 @@ def test_a_cut_off_test_goes_on_picture_by_picture(desk: StandaloneDesk, project
     assert again.surface.keys() == old_surface.keys()
 
 
+KILLED = """
+import sys
+from pathlib import Path
+from lora_forge.dataset.project import Project
+from lora_forge.events import CommandBox
+from lora_forge.host.desk import TOYWORLD, StandaloneDesk
+from lora_forge.work.testing import run_test
+root = Path(sys.argv[1])
+desk = StandaloneDesk(root / "data", root / "loras")
+desk.switch(TOYWORLD)
+run_test(desk, Project.load(root / "data" / "anna"), sys.argv[2], lambda event: None, CommandBox())
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_program_loses_nothing_that_was_drawn(desk: StandaloneDesk, project: Project) -> None:
+    id = new_test(desk, request_for(project, epochs=(1, 2, 3), strengths=(0.25, 0.5, 0.75, 1.0), steps=6))
+    root = desk.data_root().parent
+    program = subprocess.Popen([sys.executable, "-c", KILLED, str(root), id], cwd=Path(__file__).parents[3])
+    try:
+        until = time.monotonic() + 120
+        while len(load_test(project, id).surface) < 3 and time.monotonic() < until:
+            assert program.poll() is None, "it ended by itself"
+            time.sleep(0.02)
+        assert load_test(project, id).state == "running"
+    finally:
+        program.kill()
+        program.wait()
+    cut = load_test(project, id)
+    assert cut.state == "interrupted"
+    assert 3 <= len(cut.cells) < 13
+    before = {path: path.stat().st_mtime_ns for paths in cut.cells.values() for path in paths}
+    assert go(desk, project, id) == "done"
+    whole = load_test(project, id)
+    assert whole.is_complete
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert all(whole.notes[cell] == note for cell, note in cut.notes.items() if note.scores)
+
+
 def test_a_damaged_picture_and_a_retrained_file_are_drawn_again(desk: StandaloneDesk, project: Project) -> None:
     id = new_test(desk, request_for(project))
     go(desk, project, id)
@@ -157,8 +200,8 @@ def test_a_file_that_is_gone_costs_its_cells_alone(desk: StandaloneDesk, project
 
     draw = desk.draw
 
-    def one_by_one(requests: Any, dirs: Any) -> Any:  # as a WebUI does: a file is looked for when its picture's turn comes
-        for request in requests:
+    def one_by_one(requests: Any, dirs: Any) -> Any:
+        for request in requests:  # as a WebUI does: a file is looked for when its picture's turn comes
             yield from draw([request], dirs)
 
     desk.draw = one_by_one  # type: ignore[method-assign]
