@@ -49,10 +49,8 @@ SWAPPED = f"{TRIGGER}, 1girl, {', '.join(SWAPS)} <lora:NAME-NUM:STRENGTH>"
 TRUTH_FROM = 5000
 """The truth's first seed; the test's own seeds begin at 100 times the run's."""
 
-LITTLE = 0.75
-"""Where a cell's first pictures show less of her than this, no more are drawn for its truth."""
-FIRST = 2
-"""How many of the truth's those are; half plain and half swapped, as all of it."""
+LITTLE = 0.5
+"""Where a cell's own pictures show less of her than this, it is not among the best, and no truth is drawn for it."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "good": {"repeats": 4},
@@ -70,7 +68,7 @@ class Grid:
 
     place: Path
     plan: GridPlan
-    truth_count: int = 12
+    truth_count: int = 8
 
     @property
     def loras(self) -> Path:
@@ -126,7 +124,7 @@ COARSE: Mapping[str, tuple[Any, ...]] = {"epochs": (2, 4, 6, 8, 10), "strengths"
 """Axes of a run that is drawn for its diagnosis alone."""
 
 
-def grid_of(config: TrainConfig, place: Path, truth_count: int = 12, **axes: Any) -> Grid:
+def grid_of(config: TrainConfig, place: Path, truth_count: int = 8, **axes: Any) -> Grid:
     """What a person's test of this run asks for: one seed, 6 sampler steps, guidance 4, and the baseline."""
     seeds = (100 * config.seed,)
     plan = GridPlan(
@@ -151,27 +149,18 @@ def draw(grid: Grid, host: StandaloneHost, judge: Judge) -> None:
 
 
 def draw_cell(grid: Grid, cell: Cell, host: StandaloneHost, judge: Judge) -> list[Image.Image]:
-    """The test's pictures, then the truth's plain and swapped ones.
-
-    A little of the truth is drawn first. Where that and the test's own hardly show her, it is enough.
-    """
-    first, count = FIRST // 2 if grid.truth_count else 0, grid.truth_count // 2
-    own = grid.plan.requests(*cell)
-    begun = [request for plan in fresh(grid, 0, first) for request in plan.requests(*cell)]
-    images = list(host.draw([*own, *begun], [grid.loras]))
-    if not begun or mean([seen.identity for seen in judge.look_at(images)]) < LITTLE:
-        return images
-    rest = [request for plan in fresh(grid, first, count) for request in plan.requests(*cell)]
-    more, start = list(host.draw(rest, [grid.loras])), len(own)
-    plain, swapped = images[start : start + first], images[start + first :]
-    return [*images[:start], *plain, *more[: count - first], *swapped, *more[count - first :]]
+    """The test's pictures, then the truth's plain and swapped ones, unless the test's own hardly show her."""
+    images = list(host.draw(grid.plan.requests(*cell), [grid.loras]))
+    if grid.truth_count and mean([seen.identity for seen in judge.look_at(images)]) >= LITTLE:
+        images += host.draw([one for plan in fresh(grid) for one in plan.requests(*cell)], [grid.loras])
+    return images
 
 
-def fresh(grid: Grid, first: int, end: int) -> tuple[GridPlan, ...]:
-    """Plans with seeds of the truth, plain and swapped; none when there are no such seeds."""
-    seeds = tuple(range(TRUTH_FROM + first, TRUTH_FROM + end))
-    plain = replace(grid.plan, seeds=seeds or (0,), swap_prompt="", swaps=())
-    return (plain, replace(plain, prompt=grid.plan.swap_prompt)) if seeds else ()
+def fresh(grid: Grid) -> tuple[GridPlan, GridPlan]:
+    """Plans of the truth, plain and swapped."""
+    seeds = tuple(range(TRUTH_FROM, TRUTH_FROM + grid.truth_count // 2))
+    plain = replace(grid.plan, seeds=seeds, swap_prompt="", swaps=())
+    return plain, replace(plain, prompt=grid.plan.swap_prompt)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -219,7 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="good,under,hot")
     parser.add_argument("--seeds", default="0-9")
-    parser.add_argument("--truth", type=int, default=12, help="pictures a cell for the truth")
+    parser.add_argument("--truth", type=int, default=8, help="pictures a cell for the truth")
     parser.add_argument("--full", default="good", help="kinds of which the whole grid and its truth are drawn")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--no-drawing", action="store_true")
@@ -235,7 +224,7 @@ def main() -> int:
             if not args.no_drawing:
                 started = time.process_time()
                 is_full = kind in args.full.split(",")
-                grid = grid_of(config, place, args.truth, **({} if is_full else COARSE))
+                grid = grid_of(config, place, args.truth) if is_full else grid_of(config, place, 0, **COARSE)
                 draw(grid, host, judge)
                 say(f"{config.name} drawn: {time.process_time() - started:.0f} CPU-s")
     return 0

@@ -1,0 +1,182 @@
+"""Scores and truth of toy grids, as small records: python benchmarks/toyworld_scores.py --out DIR --record FOLDER
+
+Scores every grid that toyworld_grids.py drew into DIR with the judges that the product uses and writes one JSON a run:
+each picture's scores (obedience beside the baseline already), and the truth of every cell, which is the toy world's own
+judge on other pictures. Nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from benchmarks.toyworld_grids import (
+    COARSE,
+    SWAPS,
+    Cell,
+    Grid,
+    Pixels,
+    config_of,
+    grid_of,
+    images_of,
+    load_cells,
+    load_pictures,
+    mean,
+    say,
+)
+from lora_forge.atomic import write_text
+from lora_forge.evaluate.judges.copying import CopyingJudge
+from lora_forge.evaluate.judges.health import HealthJudge
+from lora_forge.evaluate.judges.joined import Joined
+from lora_forge.evaluate.judges.readers import ScoringReader
+from lora_forge.evaluate.judges.tags import TagJudge, TraitLikeness
+from lora_forge.evaluate.plan import GridPlan
+from lora_forge.evaluate.scores import BASELINE, SCORES, Judge, Measure, PictureScore, judge_cell, surface_of
+from lora_forge.toyworld.judge import Judge as ToyEye
+from lora_forge.toyworld.judge import load_judge
+from lora_forge.toyworld.subject import TRAIT_TAGS
+from lora_forge.toyworld.tagger import THRESHOLDS, ToyTagger
+from lora_forge.work.judging import PhotoSetFacts
+
+
+@dataclass(frozen=True)
+class ToyJudging:
+    """What ``work.judging`` makes of a project on the toy world, without a WebUI's desk."""
+
+    judge: Judge
+    photos: PhotoSetFacts
+
+
+def judging_of(project: Path) -> ToyJudging:
+    """The product's own judges: the bundled tagger for her baked traits and the swaps, copying and health."""
+    images = [Image.open(path).convert("RGB") for path in sorted((project / "images").rglob("photo-*.png"))]
+    reader = ScoringReader(ToyTagger(), THRESHOLDS)
+    likeness = TraitLikeness([reader.chances(scored) for scored in reader.read(images)], TRAIT_TAGS)
+    judge = Joined([TagJudge(reader, likeness), CopyingJudge(images), HealthJudge(images)])
+    return ToyJudging(judge, PhotoSetFacts(len(images), likeness.usual))
+
+
+Scores = dict[Cell, list[PictureScore]]
+
+EXPECTS = {"good": "good", "under": "underfit", "hot": "ruined", "copy": "copying"}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of one cell, 0..1: means over ``count`` pictures that no score has seen."""
+
+    identity: float
+    obedience: float
+    count: int
+
+    @classmethod
+    def of(cls, eye: ToyEye, images: Sequence[Image.Image]) -> Truth:
+        """``images``: half plain, then half with the swaps."""
+        seen = eye.look_at(images)
+        obeyed = [float(one.shows(tag)) for one in seen[len(seen) // 2 :] for tag in SWAPS]
+        return cls(mean([one.identity for one in seen]), mean(obeyed), len(seen))
+
+    @property
+    def quality(self) -> float:
+        """The harmonic mean of both, as ``evaluate.quality`` has it."""
+        total = self.identity + self.obedience
+        return 2 * self.identity * self.obedience / total if total else 0.0
+
+
+def score_pictures(plan: GridPlan, pictures: Mapping[Cell, Pixels], judge: Judge) -> Scores:
+    """Every picture of a test, swaps not yet beside the baseline."""
+    return {cell: judge_cell(judge, images_of(pixels), plan.asked()) for cell, pixels in pictures.items()}
+
+
+def own_pictures(grid: Grid) -> dict[Cell, Pixels]:
+    """The test's alone."""
+    count = grid.plan.pictures_a_cell
+    return {cell: pixels[:count] for cell, pixels in load_pictures(grid).items() if cell in grid.cells}
+
+
+def truths(grid: Grid, eye: ToyEye) -> dict[Cell, Truth]:
+    """Of every cell that has pictures for it."""
+    count = grid.plan.pictures_a_cell
+    pictures = {cell: images_of(pixels[count:]) for cell, pixels in load_pictures(grid).items()}
+    return {cell: Truth.of(eye, images) for cell, images in pictures.items() if images}
+
+
+def record_of(
+    plan: GridPlan, kind: str, seed: int, scores: Scores, truth: Mapping[Cell, Truth], photos: PhotoSetFacts
+) -> str:
+    """JSON, one cell a line."""
+    leave_one_out = None if photos.leave_one_out is None else round(photos.leave_one_out, 3)
+    head: dict[str, Any] = {
+        "name": f"{kind}{seed}",
+        "kind": kind,
+        "seed": seed,
+        "expects": EXPECTS[kind],
+        "epochs": list(plan.epochs),
+        "strengths": [strength for strength in plan.strengths if strength],
+        "photos": {"count": photos.count, "leave_one_out": leave_one_out, "outliers": list(photos.outliers)},
+    }
+    lines = [f'"{key}": {json.dumps(value)},' for key, value in head.items()]
+    cells = [f'"{_key(cell)}": {json.dumps(_columns(plan, rows, scores))}' for cell, rows in sorted(scores.items())]
+    told = [f'"{_key(cell)}": {json.dumps(_plain(one))}' for cell, one in sorted(truth.items())]
+    return "\n".join(["{", *lines, '"cells": {', ",\n".join(cells), "},", '"truth": {', ",\n".join(told), "}", "}", ""])
+
+
+def _columns(plan: GridPlan, rows: Sequence[PictureScore], scores: Scores) -> dict[str, list[float | None]]:
+    """A list a score, an entry a picture."""
+    alone = [surface_of(plan, {BASELINE: scores[BASELINE], (1, 1.0): [row]})[1, 1.0] for row in rows]
+    columns = {name: [_rounded(one.measure(name)) for one in alone] for name in SCORES}
+    return {name: column for name, column in columns.items() if any(value is not None for value in column)}
+
+
+def _plain(truth: Truth) -> dict[str, Any]:
+    return {"identity": round(truth.identity, 3), "obedience": round(truth.obedience, 3), "count": truth.count}
+
+
+def _key(cell: Cell) -> str:
+    return f"{cell[0]}@{cell[1]:g}"
+
+
+def _rounded(measure: Measure | None) -> float | None:
+    return None if measure is None else round(measure.mean, 3)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where toyworld_grids.py kept its pictures")
+    parser.add_argument("--record", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    eye = load_judge()
+    args.record.mkdir(parents=True, exist_ok=True)
+    for place in sorted(path.parent for path in args.out.glob("*/pictures.npz")):
+        kind, seed = place.name.rstrip("0123456789"), int(place.name.lstrip("abcdefghijklmnopqrstuvwxyz"))
+        grid = kept_grid(kind, seed, place)
+        if grid is None:
+            say(f"{place.name} is not drawn whole yet")
+            continue
+        judging = judging_of(place / "project")
+        scores, truth = score_pictures(grid.plan, own_pictures(grid), judging.judge), truths(grid, eye)
+        write_text(args.record / f"{place.name}.json", record_of(grid.plan, kind, seed, scores, truth, judging.photos))
+        say(f"{place.name}: {len(scores)} cells, truth of {len(truth)}")
+    return 0
+
+
+def kept_grid(kind: str, seed: int, place: Path) -> Grid | None:
+    """The grid whose pictures lie in ``place``, full or coarse; None when some are missing."""
+    config, there = config_of(kind, seed), load_cells(place)
+    for grid in (grid_of(config, place), grid_of(config, place, **COARSE)):
+        if set(grid.cells) <= there:
+            return grid
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
