@@ -28,6 +28,7 @@ from lora_forge.i18n import Said, word
 __all__ = ["TARGET", "Advice", "BadPhoto", "Choice", "Diagnosed", "RunSettings", "advise", "is_reached"]
 
 _REACHED = word("The target is reached: {cell} has {quality} of the {target} aimed at.")
+_ALMOST = word("Good enough to keep: {cell} has {quality}. One more round may come nearer to the {target} aimed at.")
 _LITTLE = word("Not enough was learned: the best, {cell}, has {quality} of the {target} aimed at.")
 _TOO_MUCH = word("Too much was learned: the best is {cell} with {quality}, and the last epoch, {last}, has {later}.")
 _PHOTOS = word("The photos hold it back: the best, {cell}, has {quality} of the {target} aimed at.")
@@ -35,7 +36,7 @@ _DISOBEYS = word(
     "It is like the subject ({likeness}), but does not let go of the photos: the best, {cell}, has {quality} of the "
     "{target} aimed at."
 )
-_STUCK = word("The run passed its best point, {cell}, and that has {quality} of the {target} aimed at.")
+_STUCK = word("More of the same will not help: the best, {cell}, has {quality} of the {target} aimed at.")
 _ROSE = word(
     "Likeness at strength {strength}: {first} in epoch {one}, {then} in epoch {last}; without the LoRA {base}."
 )
@@ -44,7 +45,7 @@ _FLAT = word("At the end it does not rise any more.")
 _FALLS = word("Quality falls from {best} in epoch {one} to {later} in epoch {last}.")
 _BREAKS = word("From epoch {epoch} on no strength gives whole pictures.")
 _UNTOLD = word("How alike it is could not be told, so there is no advice: get what is missing for the likeness first.")
-_BLAMES = ("copying", "ruined", "bad_photos")  # however good the best cell looks
+_TOO_MUCH_KINDS = ("copying", "ruined", "mixed")
 _ENOUGH = 0.05  # likeness that near to the target is not what is lacking
 
 
@@ -53,9 +54,6 @@ class Diagnosed(Protocol):
 
     @property
     def kind(self) -> str: ...
-
-    @property
-    def evidence(self) -> tuple[Said, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -97,21 +95,23 @@ def advise(
         return _untold(recommendation, bad_photos)
     kind = diagnosis.kind if diagnosis is not None else ""
     is_past = course.is_past(recommendation.epoch)
-    is_too_much = is_past or bool(course.is_broken_at) or kind in ("copying", "ruined")
+    is_too_much = is_past or bool(course.is_broken_at) or kind in _TOO_MUCH_KINDS
     found = _all(course, recommendation, settings, bad_photos, target, is_too_much)
-    if is_reached(recommendation, target) and kind not in _BLAMES:
+    if is_reached(recommendation, target):
         template, wanted = _REACHED, EARLIER_EPOCH
     elif kind == "bad_photos":
         template, wanted = _PHOTOS, BETTER_PHOTOS
     elif is_too_much:
-        template = _TOO_MUCH if FEWER_REPEATS in found else _STUCK if is_past else _PHOTOS
+        template = _TOO_MUCH if FEWER_REPEATS in found else _DISOBEYS if kind == "mixed" else _STUCK
         wanted = FEWER_REPEATS if FEWER_REPEATS in found else BETTER_PHOTOS
     elif course.likeness and course.likeness[-1].mean >= target - _ENOUGH and course.disobeys:
         template, wanted = _DISOBEYS, BETTER_PHOTOS
     else:
         goes_on = settings and ADD_EPOCHS in found and choices.projected(course, settings) >= target
         template, wanted = _LITTLE, ADD_EPOCHS if goes_on else MORE_REPEATS if settings else BETTER_PHOTOS
-    evidence = (*_evidence(course, recommendation, is_past), *(diagnosis.evidence if diagnosis is not None else ()))
+    if kind == "good" and template in (_LITTLE, _TOO_MUCH, _STUCK):
+        template = _ALMOST
+    evidence = tuple(_evidence(course, recommendation, is_past))
     return Advice(_sentence(template, course, recommendation, target), evidence, _ordered(found, wanted))
 
 
