@@ -9,7 +9,8 @@ unit is how far a photo is from its nearest neighbour in the set (:data:`NEAR` o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ UNIT_LEAST, UNIT_MOST = 0.05, 0.5
 UNIT_OF_ONE = 0.3
 """Where there is no second photo to measure by."""
 _BLUR_PX = 4.0
+_STEP = 0.05
+_MEASURED = 100  # photos by which the unit is measured; more would tell the same, and take minutes
 
 Rows = npt.NDArray[np.float32]
 
@@ -34,7 +37,7 @@ class CopyingJudge:
 
     def __init__(self, photos: Sequence[Image]) -> None:
         self._photos = tuple(photos)
-        self._rows: dict[float, Rows] = {}
+        self._rows: tuple[float, Rows] | None = None  # of the shape that was asked for last
         self._unit: float | None = None
 
     def score(self, images: Sequence[Image], asked: Asked) -> list[PictureScore]:
@@ -55,27 +58,35 @@ class CopyingJudge:
     def unit(self) -> float:
         """The distance that is no copy."""
         if self._unit is None:
-            self._unit = unit_of(np.array([self._distances(photo) for photo in self._photos]))
+            step = max(1, len(self._photos) // _MEASURED)
+            taken = sorted(range(0, len(self._photos), step), key=lambda number: _shape(self._photos[number]))
+            self._unit = unit_of({number: self._distances(self._photos[number]) for number in taken})
         return self._unit
 
     def _distances(self, image: Image) -> Rows:
         """(N,) to each photo."""
-        shape = round(image.width / image.height, 2)
-        if shape not in self._rows:
+        shape = _shape(image)
+        if self._rows is None or self._rows[0] != shape:
             views = [row for photo in self._photos for row in _views(photo, shape)]
-            self._rows[shape] = np.stack(views)
-        found = _turned(_grey(image)) @ self._rows[shape].T  # (18, N * views)
+            self._rows = shape, np.stack(views)
+        found = _turned(_grey(image)) @ self._rows[1].T  # (18, N * views)
         nearest = found.max(axis=0).reshape(len(self._photos), -1).max(axis=1)
         return np.asarray(1 - nearest, dtype=np.float32)
 
 
-def unit_of(distances: Rows) -> float:
-    """From (N, N) distances of the photos."""
-    apart = np.where(distances < SAME, np.inf, distances)
-    np.fill_diagonal(apart, np.inf)
-    nearest = apart.min(axis=1) if len(apart) else np.array([])
-    told = nearest[np.isfinite(nearest)]
-    return float(np.clip(np.quantile(told, NEAR), UNIT_LEAST, UNIT_MOST)) if len(told) else UNIT_OF_ONE
+def unit_of(distances: Mapping[int, Rows]) -> float:
+    """From each photo's (N,) distances to all, by its number."""
+    nearest = []
+    for number, found in distances.items():
+        others = np.delete(found, number)
+        nearest += others[others >= SAME].min(initial=np.inf, keepdims=True).tolist()
+    told = [one for one in nearest if np.isfinite(one)]
+    return float(np.clip(np.quantile(told, NEAR), UNIT_LEAST, UNIT_MOST)) if told else UNIT_OF_ONE
+
+
+def _shape(image: Image) -> float:
+    """Width over height, in steps of 5 %."""
+    return math.exp(round(math.log(image.width / image.height) / _STEP) * _STEP)
 
 
 def _views(photo: Image, shape: float) -> list[Rows]:

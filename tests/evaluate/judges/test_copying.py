@@ -82,14 +82,17 @@ def test_real_photos_cut_and_squeezed_otherwise() -> None:
         assert judge.nearest(closer)[1] < 0.5
 
 
+def unit(*rows: list[float]) -> float:
+    return unit_of({number: np.array(row, np.float32) for number, row in enumerate(rows)})
+
+
 def test_the_unit_by_hand() -> None:
-    apart = np.array([[0, 0.2, 0.4], [0.2, 0, 0.3], [0.4, 0.3, 0]], dtype=np.float32)
-    assert unit_of(apart) == pytest.approx(0.2)  # nearest: 0.2, 0.2, 0.3
-    twice = np.array([[0, 0.001, 0.4], [0.001, 0, 0.4], [0.4, 0.4, 0]], dtype=np.float32)
-    assert unit_of(twice) == pytest.approx(0.4)  # the pair is one photo
-    assert unit_of(np.zeros((3, 3), np.float32)) == UNIT_OF_ONE
-    assert unit_of(apart / 100 + 0.03) == pytest.approx(UNIT_LEAST)
-    assert unit_of(apart + 0.6) == UNIT_MOST
+    assert unit([0, 0.2, 0.4], [0.2, 0, 0.3], [0.4, 0.3, 0]) == pytest.approx(0.2)  # nearest: 0.2, 0.2, 0.3
+    assert unit([0, 0.2, 0.4], [0.2, 0, 0.3]) == pytest.approx(0.2)  # a sample of the photos
+    assert unit([0, 0.001, 0.4], [0.001, 0, 0.4], [0.4, 0.4, 0]) == pytest.approx(0.4)  # the pair is one photo
+    assert unit([0, 0, 0], [0, 0, 0], [0, 0, 0]) == UNIT_OF_ONE
+    assert unit([0, 0.03], [0.03, 0]) == pytest.approx(UNIT_LEAST)
+    assert unit([0, 0.9], [0.9, 0]) == pytest.approx(UNIT_MOST)
 
 
 def test_photos_that_are_there_twice_hide_no_copy() -> None:
