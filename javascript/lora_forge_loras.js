@@ -31,7 +31,7 @@
       rows: part("div.lf-lora-rows"),
       chore: kit.choreBar(place),
     };
-    put(place, part("div.lf-tools", {}, ui.search, ui.count), ui.line, ui.chore, ui.rows);
+    put(place, part("h3", {}, say("title")), part("div.lf-tools", {}, ui.search, ui.count), ui.line, ui.chore, ui.rows);
     load();
   }
 

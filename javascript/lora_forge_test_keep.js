@@ -21,18 +21,14 @@
 
   // ------------------------------------------------------------------ asking
 
+  // The cell is the Test step's: what is chosen here is chosen there, and the other way round.
   async function load() {
     if (!place || !project()) return;
     const number = ++asked;
     const { name, epoch, strength } = forge.test.now();
     await kit.guarded(ui.line, async () => {
-      // The Test step's choice is followed; another LoRA that was chosen here stays until that changes.
-      const isFollowed = !ui.lora.value || ui.lora.value === name || name !== ui.followed;
-      const wanted = isFollowed ? { name, epoch, strength } : { name: ui.lora.value, epoch: ui.epoch.value, strength: ui.strength.value };
-      const answer = await get("keep/form", { project: project(), kind: kit.kind(), ...wanted });
-      if (number !== asked) return;
-      ui.followed = name;
-      take(answer);
+      const answer = await get("keep/form", { project: project(), kind: kit.kind(), name, epoch, strength });
+      if (number === asked) take(answer);
     });
   }
 
@@ -43,12 +39,7 @@
     draw();
   }
 
-  async function look(changes) {
-    await kit.guarded(ui.line, async () => {
-      const query = { project: project(), kind: kit.kind(), name: ui.lora.value, epoch: ui.epoch.value, strength: ui.strength.value };
-      take(await get("keep/form", { ...query, ...changes }));
-    });
-  }
+  const choose = (changes) => forge.test.choose({ epoch: Number(ui.epoch.value), strength: strength(), ...changes });
 
   const keepIt = () =>
     guardedPress(ui.keep, async () => {
@@ -68,7 +59,6 @@
     forge.refreshLoras();
     const undo = answer.undo ? button(say("undo"), () => bringBack(answer.undo, undo), { id: "lora_forge_keep_undo" }) : null;
     [told, own, picture] = [null, {}, null];
-    ui.lora.value = "";
     await load();
     put(ui.said, part("div.lf-note.lf-good", { role: "status" }, answer.sentence), undo ? part("div.lf-tools", {}, undo) : null);
   }
@@ -113,9 +103,9 @@
       empty: part("p.lf-quiet"),
       which: part("div.lf-knobs"),
       form: part("div.lf-keep-form"),
-      lora: part("select", { id: "lora_forge_keep_lora", onchange: () => look({ epoch: undefined }) }),
-      epoch: part("select", { id: "lora_forge_keep_epoch", onchange: () => look({}) }),
-      strength: part("input", { type: "number", id: "lora_forge_keep_strength", min: 0.05, max: 4, step: 0.05, onchange: () => look({}) }),
+      lora: part("select", { id: "lora_forge_keep_lora", onchange: () => forge.test.choose({ name: ui.lora.value }) }),
+      epoch: part("select", { id: "lora_forge_keep_epoch", onchange: () => choose({}) }),
+      strength: part("input", { type: "number", id: "lora_forge_keep_strength", min: 0.05, max: 4, step: 0.05, onchange: () => choose({}) }),
       advice: part("div.lf-tools"),
       name: text("new_name", { id: "lora_forge_keep_name" }),
       bake: part("input", { type: "checkbox", id: "lora_forge_keep_bake", onchange: drawWeight }),
@@ -180,19 +170,19 @@
   function drawWeight() {
     if (!told) return;
     if (!("weight" in own)) ui.weight.value = String(ui.bake.checked ? 1 : strength());
-    ui.bakeHint.textContent = say("bake_hint", { strength: strength() });
     ui.bake.disabled = strength() === 1;
+    ui.bakeHint.textContent = say(ui.bake.disabled ? "bake_one" : "bake_hint", { strength: strength() });
     if (ui.bake.disabled) ui.bake.checked = false;
   }
 
   function drawPictures() {
     const chosen = picture === null ? told.pictures[0] || "" : picture;
-    const choose = (path) => {
+    const pick = (path) => {
       picture = path;
       drawPictures();
     };
     const tile = (path, label, inner) =>
-      part("button.lf-keep-picture", { type: "button", "aria-pressed": String(path === chosen), title: label, onclick: () => choose(path) }, inner);
+      part("button.lf-keep-picture", { type: "button", "aria-pressed": String(path === chosen), title: label, onclick: () => pick(path) }, inner);
     const shown = told.pictures.map((path, index) => {
       const label = say("picture_number", { number: index + 1 });
       return tile(path, label, part("img", { src: address("picture", { path, side: THUMB_PX }), alt: label, draggable: false }));

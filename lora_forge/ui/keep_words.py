@@ -16,6 +16,7 @@ KEEP_WORDS = {
     "new_name_hint": word("A new name: WebUIs go on showing the old weights of a file that was overwritten."),
     "bake": word("Bake the strength in"),
     "bake_hint": word("The file is scaled so that strength 1 draws what {strength} draws now. Nothing else changes."),
+    "bake_one": word("At strength 1 there is nothing to bake in."),
     "picture": word("Picture of the card"),
     "picture_none": word("No picture"),
     "picture_number": word("Picture {number}"),
@@ -26,7 +27,10 @@ KEEP_WORDS = {
     "more": word("Negative prompt and notes of the card"),
     "negative": word("Negative prompt"),
     "notes": word("Notes"),
-    "away": word("The {count} numbered files ({megabytes} MB) go to the archive. One press brings them back."),
+    "away": word(
+        "Its numbered files with their cards and pictures go to the archive: {count} files, {megabytes} MB. "
+        "One press brings them back."
+    ),
     "away_list": word("What goes to the archive"),
     "keep": word("Keep this one"),
     "undo": word("Undo: bring all back"),
@@ -34,7 +38,6 @@ KEEP_WORDS = {
     "unfinished": word("cut off in the middle"),
     "archive": word("Archive ({count})"),
     "archive_line": word("{file}, kept on {date}"),
-    "family": word("For {family} models"),
 }
 
 LORAS_WORDS = {

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lora_forge.i18n import Said, say, word
+from lora_forge.i18n import Said, Several, say, word
 from lora_forge.lora_file.facts import LoraFacts, plain
 from lora_forge.lora_file.trained_with import settings_of
 from lora_forge.progress import size
@@ -18,7 +18,7 @@ _LABELS = {
     "family": word("For models"),
     "rank": word("Rank"),
     "alpha": word("Alpha"),
-    "layers": word("Layers"),
+    "layers": word("Adapted layers"),
     "size": word("Size"),
     "base": word("Trained on"),
     "photos": word("Photos"),
@@ -84,8 +84,8 @@ def _numbers(counts: tuple[tuple[float, int], ...], language: str) -> str:
     """One value, or the three most common with how many layers have each."""
     if len(counts) == 1:
         return f"{counts[0][0]:g}"
-    shown = (say(_SHARED, language, value=f"{value:g}", layers=layers) for value, layers in counts[:3])
-    return ", ".join(shown) + (" …" if len(counts) > 3 else "")
+    shown = tuple(Said(_SHARED, {"value": f"{value:g}", "layers": layers}) for value, layers in counts[:3])
+    return Several(shown).text(language) + (" …" if len(counts) > 3 else "")
 
 
 def _photos(said: str | None) -> int:

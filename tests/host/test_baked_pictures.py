@@ -37,9 +37,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> StandaloneDesk:
 
 
 def pictures(desk: StandaloneDesk, tag: str) -> np.ndarray:
-    asked = [
-        PictureRequest(f"a girl, red dress {tag}", width=64, height=64, steps=6, seed=seed) for seed in range(3)
-    ]
+    asked = [PictureRequest(f"a girl, red dress {tag}", width=64, height=64, steps=6, seed=seed) for seed in range(3)]
     return np.stack([np.asarray(picture, np.int16) for picture in desk.draw(asked, [desk.lora_dir()])])
 
 
