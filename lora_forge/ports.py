@@ -159,8 +159,16 @@ class Host(Protocol):
         """
         ...
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
-        """Draw each request in order with the host's own pipeline; LoRAs are found by file stem in ``lora_dirs``."""
+    def draw(
+        self,
+        requests: Sequence[PictureRequest],
+        lora_dirs: Sequence[Path],
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Image]:
+        """Draw each request in order with the host's own pipeline; LoRAs are found by file stem in ``lora_dirs``.
+
+        ``should_stop`` is asked while others hold the checkpoint; the iterator then raises :class:`GaveUpError`.
+        """
         ...
 
 

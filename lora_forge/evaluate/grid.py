@@ -16,7 +16,7 @@ from lora_forge.evaluate.lora_tags import find_lora
 from lora_forge.evaluate.plan import NO_EPOCH, GridPlan, file_stem, parse_range, parse_strengths
 from lora_forge.events import CellDrawn, Emit, Progress, StageDone, StageStarted
 from lora_forge.i18n import Said, word
-from lora_forge.ports import Host
+from lora_forge.ports import GaveUpError, Host
 
 __all__ = ["NO_EPOCH", "Grid", "GridPlan", "draw_grid", "parse_range", "parse_strengths"]
 
@@ -93,12 +93,14 @@ def _draw(
     """Cell by cell out of one call of the host, which can then keep a file in place while strengths change."""
     if not cells:
         return
-    drawn = host.draw([request for cell in cells for request in plan.requests(*cell)], lora_dirs)
+    drawn = host.draw([request for cell in cells for request in plan.requests(*cell)], lora_dirs, should_stop)
     try:
         for cell in cells:
             if should_stop():
                 return
             yield cell, list(itertools.islice(drawn, plan.pictures_a_cell))
+    except GaveUpError:
+        return
     finally:
         if isinstance(drawn, Generator):  # gives the checkpoint back now, not when the collector comes by
             drawn.close()

@@ -125,7 +125,7 @@ class LiveGrid:
             for number, request in enumerate(self.plan.requests(*cell))
             if kept[cell][number] is None
         ]
-        drawn = self.host.draw([request for _, _, request in missing], self.lora_dirs)
+        drawn = self.host.draw([request for _, _, request in missing], self.lora_dirs, self.should_stop)
         try:
             for number, (cell, place, _) in enumerate(missing):
                 if self.should_stop():

@@ -66,9 +66,14 @@ class StandaloneDesk:
         with held(self._lock, should_stop), self._chosen().borrow(label, should_stop) as model:
             yield model
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+    def draw(
+        self,
+        requests: Sequence[PictureRequest],
+        lora_dirs: Sequence[Path],
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Image]:
         """Draw with the chosen checkpoint."""
-        return self._chosen().draw(requests, lora_dirs)
+        return self._chosen().draw(requests, lora_dirs, should_stop)
 
     # ---------------------------------------------------------------- the desk
 

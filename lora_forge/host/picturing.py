@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from lora_forge.errors import CheckpointError, ConfigError, LoraFileError
 from lora_forge.evaluate.lora_tags import find_lora, split_prompt
 from lora_forge.evaluate.xyz import SAMPLERS
 from lora_forge.i18n import Said
-from lora_forge.ports import PictureRequest
+from lora_forge.ports import PictureRequest, never
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,26 +53,32 @@ class Made:
     words: list[str] = field(default_factory=list)
 
 
-def pictures(host: WebUIHost, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+def pictures(
+    host: WebUIHost,
+    requests: Sequence[PictureRequest],
+    lora_dirs: Sequence[Path],
+    should_stop: Callable[[], bool] = never,
+) -> Iterator[Image]:
     """Each request as the host's txt2img draws it, under its lock, which is free between two pictures.
 
     Raises:
         LoraFileError: at once: a LoRA is in none of the folders; while drawing: the host can't use it.
         CheckpointError: while drawing: the host can't draw, was interrupted twice, or has another checkpoint by then.
         ConfigError: while drawing: the host has no such sampler.
+        GaveUpError: while drawing: ``should_stop`` said so while others had their turn.
     """
     orders = []
     for request in requests:
         tags = split_prompt(request.prompt)[1]
         orders.append(Order(request, {tag.name: find_lora(tag.name, lora_dirs) for tag in tags}))
-    return _drawn(host, orders)
+    return _drawn(host, orders, should_stop)
 
 
-def _drawn(host: WebUIHost, orders: Sequence[Order]) -> Iterator[Image]:
+def _drawn(host: WebUIHost, orders: Sequence[Order], should_stop: Callable[[], bool]) -> Iterator[Image]:
     chosen = host.chosen_file()
     for number, order in enumerate(orders, 1):
         for _ in range(_TRIES):
-            with host.at_work(f"LoRA Forge: {number}/{len(orders)}"):
+            with host.at_work(f"LoRA Forge: {number}/{len(orders)}", should_stop):
                 _refuse_another(chosen, host.chosen_file())
                 _refuse_sampler(order.request.sampler)
                 _refuse_unlisted(order.files, host.lora_dir())

@@ -123,7 +123,12 @@ class StandaloneHost:
             with restored([model.unet, model.vae, *(tower.module for tower in model.text_towers)]):
                 yield lent
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+    def draw(
+        self,
+        requests: Sequence[PictureRequest],
+        lora_dirs: Sequence[Path],
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Image]:
         """Draw each request in order; the checkpoint is held from the first picture to the last (or to ``close()``).
 
         Neighbours that differ in prompt and seed alone are drawn as one batch. Each has its own noise and its own text
@@ -134,8 +139,9 @@ class StandaloneHost:
             LoraFileError: at once, before anything is drawn: a LoRA is missing or its tag can't be read; while
                 drawing: a file is damaged or made for another family.
             ConfigError: while drawing: an unknown sampler, or sides that are no multiples of 8.
+            GaveUpError: while drawing: ``should_stop`` said so before the checkpoint was free.
         """
-        return self._draw(parse_orders(requests, lora_dirs))
+        return self._draw(parse_orders(requests, lora_dirs), should_stop)
 
     def close(self) -> None:
         """Give the memory back; the next borrower reads the file anew."""
@@ -144,9 +150,9 @@ class StandaloneHost:
             self._drawing.forget()
             empty_cache(self._device)
 
-    def _draw(self, orders: Sequence[Order]) -> Iterator[Image]:
+    def _draw(self, orders: Sequence[Order], should_stop: Callable[[], bool]) -> Iterator[Image]:
         if orders:
-            with self.borrow() as model:
+            with self.borrow(should_stop=should_stop) as model:
                 yield from self._drawing.draw(model, orders)
 
     def _open(self) -> BorrowedModel:

@@ -118,11 +118,16 @@ class WebUIHost(ABC):
             model.drawing = drawing_way(shared.opts, self.rounds_timesteps)
             yield model
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+    def draw(
+        self,
+        requests: Sequence[PictureRequest],
+        lora_dirs: Sequence[Path],
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Image]:
         """By the host's own txt2img, see :func:`lora_forge.host.picturing.pictures`."""
         from lora_forge.host.picturing import pictures
 
-        return pictures(self, requests, lora_dirs)
+        return pictures(self, requests, lora_dirs, should_stop)
 
     def chosen_file(self) -> str:
         """The checkpoint that the next picture is drawn with; empty when there is none."""

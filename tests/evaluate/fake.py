@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -27,7 +28,9 @@ class FlatHost:
     def borrow(self) -> contextlib.AbstractContextManager[BorrowedModel]:
         raise AssertionError("a grid has no need to borrow")
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image.Image]:
+    def draw(
+        self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path], _: Any = None
+    ) -> Iterator[Image.Image]:
         try:
             for request in requests:
                 self.asked.append(request)

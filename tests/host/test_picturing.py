@@ -14,7 +14,7 @@ import pytest
 from lora_forge.errors import CheckpointError, ConfigError, LoraFileError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.lora_file.writer import load_lora, save_lora
-from lora_forge.ports import PictureRequest
+from lora_forge.ports import GaveUpError, PictureRequest
 from tests.host.conftest import TOY_HEADS
 from tests.host.drawing_contract import ASKED
 from tests.host.standin.a1111 import A1111StandIn
@@ -173,3 +173,12 @@ def test_a_missing_file_is_told_before_anything_is_drawn(program: A1111StandIn, 
     with pytest.raises(LoraFileError, match="no LoRA named nowhere"):
         A1111Host().draw(asked, [folder])
     assert begun == []
+
+
+def test_a_stop_is_obeyed_while_others_have_their_turn(program: A1111StandIn, folder: Path) -> None:
+    program.lock.acquire()
+    with pytest.raises(GaveUpError):
+        next(program.host().draw([ASKED], [folder], lambda: True))
+    assert not program.modules["modules.progress"].pending_tasks
+    program.lock.release()
+    assert next(program.host().draw([ASKED], [folder], lambda: True)).size == (64, 64)

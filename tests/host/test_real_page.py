@@ -102,10 +102,10 @@ def test_photos_become_files_are_tested_and_kept_and_the_host_draws_as_before(
         page.wait_for_selector(card(stem), timeout=60_000)
 
     theirs = grid_by_their_plot(page, program)
-    ours = tested(page, program, lambda: page.click("#lora_forge_test_start"))
+    ours = finished(page, program, lambda: page.click("#lora_forge_test_start"))
     assert [ours["1:1"], ours["2:1"]] == theirs, "our pictures are not those of the host's own plot"
     assert len({*ours.values()}) == len(ours) == 3, "the baseline and two epochs"
-    read = tested(page, program, lambda: open_their_grid(page))
+    read = finished(page, program, lambda: open_their_grid(page))
     assert read == {"1:1": theirs[0], "2:1": theirs[1]}
     assert drawn(program) == before
 
@@ -151,7 +151,7 @@ def grid_by_their_plot(page: Any, program: Program) -> list[bytes]:
     return [shown.crop(place).tobytes() for place in places]
 
 
-def tested(page: Any, program: Program, start: Callable[[], object]) -> dict[str, bytes]:
+def finished(page: Any, program: Program, start: Callable[[], object]) -> dict[str, bytes]:
     """A test that ``start`` starts, until it is done: pixels by "epoch:strength"."""
     ask_for_a_small_grid(page)
     before = page.evaluate("loraForge.test.now().id")

@@ -39,7 +39,7 @@ class TinyDesk:
         with held(self.lock, should_stop):
             yield dataclasses.replace(self.model)
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path], _: Any = None) -> Iterator[Image]:
         raise CheckpointError("Not here.")
 
     def language(self) -> str:

@@ -118,7 +118,7 @@ class _Drawing:
         if not scenes:
             return True
         requests = [self.album.request.picture(scene, has_lora=has_lora) for scene in scenes]
-        drawn = self.desk.draw(requests, [self.desk.lora_dir()])
+        drawn = self.desk.draw(requests, [self.desk.lora_dir()], self.commands.asks_to_stop)
         try:
             for number, (scene, request) in enumerate(zip(scenes, requests, strict=True)):
                 if self.commands.asks_to_stop():

@@ -42,7 +42,7 @@ class Painter:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._behind, name)
 
-    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path]) -> Iterator[Image]:
+    def draw(self, requests: Sequence[PictureRequest], lora_dirs: Sequence[Path], _: Any = None) -> Iterator[Image]:
         self.is_closed = False
         try:
             for request in requests:

@@ -126,7 +126,7 @@ def test_a_cut_off_test_goes_on_picture_by_picture(desk: StandaloneDesk, project
     old_surface = whole.surface
     asked: list[str] = []
     draw = desk.draw
-    desk.draw = lambda requests, dirs: asked.extend(one.prompt for one in requests) or draw(requests, dirs)  # type: ignore
+    desk.draw = lambda requests, *rest: asked.extend(one.prompt for one in requests) or draw(requests, *rest)  # type: ignore
     assert go(desk, project, id) == "done"
     again = load_test(project, id)
     assert asked == ["sks, 1girl, red dress, <lora:toy-000002:1>"]
@@ -200,9 +200,9 @@ def test_a_file_that_is_gone_costs_its_cells_alone(desk: StandaloneDesk, project
 
     draw = desk.draw
 
-    def one_by_one(requests: Any, dirs: Any) -> Any:
+    def one_by_one(requests: Any, *rest: Any) -> Any:
         for request in requests:  # as a WebUI does: a file is looked for when its picture's turn comes
-            yield from draw([request], dirs)
+            yield from draw([request], *rest)
 
     desk.draw = one_by_one  # type: ignore[method-assign]
     log = Log(remove)
