@@ -106,9 +106,10 @@ class _AlbumRoutes:
         name, number = field(values, "project", str), field(values, "id", str)
 
         def remove() -> None:
-            if self._working_on() == number:
+            project = self._served.project(name)
+            if self._working_on() == load_album(project, number).id:
                 raise JobError("The album {name} is being drawn.", "Stop it first.", name=number)
-            remove_album(self._served.project(name), number)
+            remove_album(project, number)
 
         await in_pool(remove)
         return answer({"removed": number})
