@@ -14,6 +14,7 @@ from lora_forge.cli.parser_grid import add_grid
 from lora_forge.cli.parser_loras import add_keep, add_lora
 from lora_forge.cli.parser_photos import add_photos
 from lora_forge.cli.parser_presets import add_presets
+from lora_forge.cli.parser_rounds import add_rounds
 from lora_forge.cli.parser_runs import add_runs
 from lora_forge.cli.parser_tagger import add_tagger_commands
 from lora_forge.cli.parser_tags import add_tags
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_trial(commands, _add)
     add_runs(commands, _add)
     add_grid(commands, _add)
+    add_rounds(commands, _add)
     add_album(commands, _add)
     add_keep(commands, _add)
     add_lora(commands, _add)
@@ -175,6 +177,7 @@ def _add_train(commands: Any) -> None:
         "  lora-forge train --project anna --base model.safetensors --name anna --out loras --preset person\n"
         "  lora-forge train ... --epochs 12 --repeats 8 --set te_learning_rate=0 --set min_snr_gamma=5\n"
         "  lora-forge train ... --resume\n"
+        "  lora-forge train ... --resume --epochs 14   # a run that is done goes on for four more\n"
         "  lora-forge train --help-settings            # every setting, its range and its default",
     )
     kinds = [kind for kind in KINDS if not kind.startswith("toyworld")]
