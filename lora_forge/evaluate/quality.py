@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +43,23 @@ def quality(score: CellScore) -> Measure | None:
 class Reading:
     """A grid read as a whole: each cell's quality with what its neighbours say of it.
 
-    ``means`` (n,) in 0..1 and ``covariance`` (n, n), in the order of ``cells``. Without ``identity`` in ``told`` the
-    quality is that of the other scores, and says nothing of the likeness.
+    ``means`` (n,) in 0..1 and ``covariance`` (n, n), in the order of ``cells``; ``scores``: the
+    means (n,) of those it is made of. Without ``identity`` the quality says nothing of the likeness.
     """
 
     cells: tuple[Cell, ...]
     means: Array
     covariance: Array
-    told: tuple[ScoreName, ...]
+    scores: Mapping[ScoreName, Array]
+
+    @property
+    def told(self) -> tuple[ScoreName, ...]:
+        """The scores that could be told in some cell."""
+        return tuple(self.scores)
+
+    def score(self, name: ScoreName, cell: Cell) -> float:
+        """A score of one cell."""
+        return float(self.scores[name][self.cells.index(cell)])
 
     def at(self, cell: Cell) -> float:
         """The quality of one cell."""
@@ -78,12 +87,13 @@ def read(surface: Surface, cells: Sequence[Cell] | None = None) -> Reading:
         measures = {cell: told for cell, score in scored.items() if (told := score.measure(name)) is not None}
         if measures:
             found[name] = smooth(measures, wanted)
-    means, slopes = _combine({name: smoothed.mean for name, smoothed in found.items()})
+    scores = {name: smoothed.mean for name, smoothed in found.items()}
+    means, slopes = _combine(scores)
     covariance = sum(
         (np.outer(slope, slope) * found[name].covariance for name, slope in slopes.items()),
         np.zeros((len(wanted), len(wanted))),
     )
-    return Reading(wanted, means, covariance, tuple(found))
+    return Reading(wanted, means, covariance, scores)
 
 
 def _combine(means: dict[ScoreName, Array]) -> tuple[Array, dict[ScoreName, Array]]:

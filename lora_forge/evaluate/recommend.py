@@ -19,7 +19,7 @@ LEAST_HEALTH = 0.5
 """Below this mean health a cell's pictures count as broken and can't be recommended."""
 
 LEAST_QUALITY = 0.5
-"""A cell below this quality is not fit for use, even if it is the best."""
+"""A cell whose quality or likeness is below this is not fit for use, even if it is the best."""
 
 NEAR_TIE = 0.04
 """Cells less than this share of the best quality behind it may be as good as the best, where it is also within
@@ -34,8 +34,8 @@ class Recommendation:
     ``quality``: see :mod:`lora_forge.evaluate.quality`, read together with the cells around, 0 to 1. ``runner_up``: the
     best cell of another epoch, or of the same one where there is no other. ``is_too_close``: the runner-up can't be
     told apart from the kept one by these pictures. ``rivals``: of how many cells that is true. ``is_usable``: False
-    when even the best cell is broken, or its quality is below ``LEAST_QUALITY``, or its likeness could not be told.
-    ``missing``: scores that could not be told in any cell.
+    when even the best cell is broken, or its quality or likeness is below ``LEAST_QUALITY``, or its likeness could
+    not be told. ``missing``: scores that could not be told in any cell.
     """
 
     epoch: int
@@ -75,7 +75,7 @@ def recommend(
     kept = middle_of_best(reading, choice) if is_told else _furthest(reading, choice)
     close = [cell for cell in choice if cell != kept and _is_close(reading, kept, cell)]
     runner_up = _runner_up(reading, kept, choice)
-    is_usable = is_told and bool(healthy) and reading.at(kept) >= LEAST_QUALITY
+    is_usable = is_told and bool(healthy) and min(reading.at(kept), reading.score("identity", kept)) >= LEAST_QUALITY
     found = words.Found(kept, surface[kept], reading, runner_up, close, is_told, bool(healthy), is_usable)
     return Recommendation(
         *kept,

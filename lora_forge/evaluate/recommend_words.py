@@ -15,7 +15,7 @@ _ALONE = word("Keep {cell}: {facts}.")
 _AHEAD = word("Keep {cell}: {facts}, {gap} ahead of {other}.")
 _CLOSE = word("Keep {cell}: {facts}; too close to call between it and {other} (gap {gap}, error {error}).")
 _EPOCHS = word("Keep {cell}: {facts}; too close to call between epochs {epochs} (gap {gap}, error {error}).")
-_BLIND = word("{cell} is the furthest that still holds up: {facts}. Whether it is alike is for your own eyes.")
+_BLIND = word("The furthest that still holds up is {cell}: {facts}. Whether it is alike is for your own eyes.")
 
 _LIKE = word("{share} like the subject")
 _OBEDIENT = word("{share} obedient to the prompt")

@@ -40,6 +40,7 @@ def plan_of(epochs: int = 10, strengths: int = 10) -> GridPlan:
 
 
 FAMILIES = ("ridge", "plateau", "hot", "rising")
+"""What the recommendation is held against."""
 
 
 def plant(seed: int, family: str = "ridge", epochs: int = 10, strengths: int = 10) -> Planted:
@@ -49,7 +50,9 @@ def plant(seed: int, family: str = "ridge", epochs: int = 10, strengths: int = 1
     strength resemble early ones at full strength (a ridge across the grid). Identity rises with the dose and saturates;
     obedience falls beyond a dose, and faster in epochs that are trained too far; copying comes with those epochs;
     health goes last. Where each begins is drawn. ``family``: "ridge" has it all, in "plateau" nothing is overfitted and
-    many cells are as good as the best, "hot" is past its best after a few epochs, "rising" ends before it is there.
+    many cells are as good as the best, "hot" is past its best after a few epochs and breaks, "rising" ends before it is
+    there. And for the diagnosis: "under" is hardly begun, "copy" is alike by copying alone, in "mixed" obedience goes
+    before likeness comes.
     """
     rng = random.Random(f"planted {family} {seed}")
     plan = plan_of(epochs, strengths)
@@ -70,13 +73,14 @@ class _Shape:
     limit: float
     fall: float
     turn: float
+    copied: float = 0.0
 
     def at(self, age: float, strength: float) -> Truth:
         dose, over = strength * age**self.pace, max(0.0, age - self.turn)
         return Truth(
             identity=self.full * _rise(dose, self.middle, self.rise),
             obedience=1.0 - _rise(dose + over, self.limit, self.fall),
-            copying=min(1.0, 1.5 * over * strength),
+            copying=min(1.0, 1.5 * over * strength + self.copied * _rise(dose, self.middle, self.rise)),
             health=1.0 - 0.9 * _rise(dose + over, self.limit + 0.35, 15.0),
         )
 
@@ -90,7 +94,13 @@ def _shape(rng: random.Random, family: str) -> _Shape:
         return _Shape(pace, full, middle, rng.uniform(15.0, 30.0), middle + rng.uniform(0.1, 0.3), 15.0, 0.3)
     if family == "rising":
         return _Shape(pace, full, rng.uniform(0.8, 1.3), rng.uniform(4.0, 8.0), 2.0, fall, 2.0)
+    if family == "under":
+        return _Shape(pace, full, rng.uniform(1.3, 2.0), rng.uniform(4.0, 8.0), 2.0, fall, 2.0)
     middle = rng.uniform(0.2, 0.7)
+    if family == "copy":
+        return _Shape(pace, full, middle, 12.0, middle + rng.uniform(0.0, 0.2), fall, 2.0, rng.uniform(0.8, 1.0))
+    if family == "mixed":
+        return _Shape(pace, full, middle, 12.0, middle - rng.uniform(0.1, 0.2), 15.0, 2.0)
     return _Shape(
         pace, full, middle, rng.uniform(5.0, 12.0), rng.uniform(middle + 0.1, 1.1), fall, rng.uniform(0.4, 1.2)
     )
