@@ -11,7 +11,7 @@ from lora_forge.evaluate.cells import CellStore
 from lora_forge.evaluate.scores import PictureScore
 from lora_forge.ports import BaseInfo
 from lora_forge.work.testing import TestRequest, create
-from lora_forge.work.testing.store import CELLS, ScoreBook, change_about, test_dir
+from lora_forge.work.testing.files import CELLS, ScoreBook, change_about, test_dir
 
 SEEDS = 4
 BASE = 0.1

@@ -12,9 +12,10 @@ from pathlib import Path
 from lora_forge.dataset.project import Project
 from lora_forge.errors import ConfigError
 from lora_forge.evaluate.xyz_read import HostGrid, axes_of_file, read_host_grid
+from lora_forge.work.testing.files import change_about
 from lora_forge.work.testing.request import TestRequest
 from lora_forge.work.testing.run import keep_cell
-from lora_forge.work.testing.store import change_about, create
+from lora_forge.work.testing.store import create
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _LOOKED_AT, _SHOWN = 200, 40

@@ -23,8 +23,9 @@ from lora_forge.work.judging import prospects
 from lora_forge.work.runs import all_runs, runs_of
 from lora_forge.work.speeds import load_speeds
 from lora_forge.work.testing import told
+from lora_forge.work.testing.files import read_about, tests_dir
 from lora_forge.work.testing.request import Problem, TestRequest, read_form, strengths_text
-from lora_forge.work.testing.store import list_tests, read_about, tests_dir
+from lora_forge.work.testing.store import list_tests
 
 TOY_STEPS = 8
 _SWAPS = {

@@ -23,18 +23,10 @@ from lora_forge.ports import BaseInfo, Desk, GaveUpError
 from lora_forge.train.claim import claimed
 from lora_forge.work.judging import Judging, judging
 from lora_forge.work.packing import packed
+from lora_forge.work.testing.files import CELLS, ScoreBook, change_about, read_about, test_dir
 from lora_forge.work.testing.records import packed_record
 from lora_forge.work.testing.request import TestRequest
-from lora_forge.work.testing.store import (
-    CELLS,
-    KeptTest,
-    ScoreBook,
-    change_about,
-    create,
-    load_test,
-    read_about,
-    test_dir,
-)
+from lora_forge.work.testing.store import KeptTest, create, load_test
 
 _GONE = word("No longer there: {files}. Cells that are drawn stay, the others are left out.")
 

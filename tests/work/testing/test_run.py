@@ -17,7 +17,8 @@ from lora_forge.errors import ConfigError, LoraFileError
 from lora_forge.events import CellDrawn, CellScored, Command, CommandBox, Event, Recommended, Warned
 from lora_forge.host.desk import StandaloneDesk
 from lora_forge.work.testing import KeptTest, load_test, new_test, remove_test, run_test
-from lora_forge.work.testing.store import SCORES_FILE, list_tests
+from lora_forge.work.testing.files import SCORES_FILE, change_about
+from lora_forge.work.testing.store import list_tests
 from tests.work.testing.conftest import request_for
 
 pytestmark = pytest.mark.once
@@ -228,8 +229,6 @@ def test_what_was_drawn_from_a_file_that_is_gone_stays(desk: StandaloneDesk, pro
 
 
 def test_another_checkpoint_is_refused(desk: StandaloneDesk, project: Project) -> None:
-    from lora_forge.work.testing.store import change_about
-
     id = new_test(desk, request_for(project))
     change_about(load_test(project, id).folder, base="other")
     with pytest.raises(ConfigError, match="drawn with the checkpoint other, and toyworld is loaded"):
