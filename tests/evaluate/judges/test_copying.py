@@ -68,6 +68,8 @@ def test_another_picture_is_none(judge: CopyingJudge) -> None:
 def test_real_photos_cut_and_squeezed_otherwise() -> None:
     data = pytest.importorskip("skimage.data")
     found = [Image.fromarray(getattr(data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    for image in found:
+        image.thumbnail((320, 320))
     judge = CopyingJudge([image.copy() for image in found])
     for number, photo in enumerate(found):
         for way in COPIES.values():
@@ -78,8 +80,24 @@ def test_real_photos_cut_and_squeezed_otherwise() -> None:
         square = photo.crop(((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
         assert judge.nearest(square.resize((512, 512)))[1] > 0.8
         assert judge.nearest(photo.resize((512, 512)))[1] > 0.8
+        for top in ((height - side // 2) // 2, 0):  # lower than it is high, cut from the middle and from the top
+            assert judge.nearest(photo.crop((0, top, width, top + side // 2)))[1] > 0.8
         closer = photo.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))
         assert judge.nearest(closer)[1] < 0.5
+
+
+def test_the_same_backdrop_is_no_copy() -> None:
+    """Each photo has light from another side; the new one has the first one's light and something else in it."""
+    ramp = np.tile(np.linspace(30, 225, 256, dtype=np.float32), (256, 1))
+
+    def lit(turns: int, seed: int) -> Image.Image:
+        things = np.asarray(noise(256, 12, seed).convert("L"), np.float32) - 128
+        grey = np.clip(np.rot90(ramp, turns) + things / 4, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+
+    judge = CopyingJudge([lit(turns, turns) for turns in range(4)])
+    assert copying(judge, [lit(0, 9)])[0] < 0.2
+    assert copying(judge, [COPIES["recompressed"](lit(0, 0))])[0] > 0.9
 
 
 def unit(*rows: list[float]) -> float:

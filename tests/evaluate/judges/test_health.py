@@ -67,6 +67,7 @@ def test_ruined_drawings_are_not(toy: HealthJudge) -> None:
 def test_a_blank_picture_is_ruined(toy: HealthJudge, colour: tuple[int, int, int], size: tuple[int, int]) -> None:
     assert toy.health(Image.new("RGB", size, colour)) == 0.0
     assert HealthJudge([]).health(Image.new("RGB", size, colour)) == 0.0
+    assert HealthJudge([Image.new("RGB", size, colour)]).health(Image.new("RGB", size, colour)) == 0.0
 
 
 def test_photographs_are_healthy_in_other_light_and_size(real: HealthJudge) -> None:
