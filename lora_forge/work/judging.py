@@ -81,7 +81,7 @@ def prospects(desk: Desk, project: Project, kind: str) -> Prospects:
     used, missing = list[Used](), list[Missing]()
     if way == "faces":
         if faces.is_ready:
-            used.append(faces_used(Said("insightface {pack}", {"pack": faces.pack})))
+            used.append(faces_used(Said("{name}", {"name": f"insightface {faces.pack}"})))
         else:
             missing.append(faces_missing(faces))
     _by_tagger(desk, way, tagger, used, missing)
