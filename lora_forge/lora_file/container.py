@@ -11,14 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from lora_forge.errors import LoraFileError
 from lora_forge.i18n.reasons import reason
 
-_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = {"torch.float16": "F16", "torch.bfloat16": "BF16", "torch.float32": "F32"}
 _MAX_HEADER_BYTES = 100_000_000  # the library's own limit
 _BLOCK_BYTES = 1 << 20
 
@@ -41,7 +42,7 @@ def encode_header(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, st
     for name in sorted(tensors):
         tensor = tensors[name]
         end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        header[name] = {"dtype": _DTYPES[str(tensor.dtype)], "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
@@ -107,6 +108,8 @@ def _blocks(file: Any) -> Iterator[bytes]:
 
 
 def _bytes_of(tensor: torch.Tensor) -> bytes:
+    import torch  # not before: pages hash and move files, and need nothing else of this
+
     content: bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return content
 
