@@ -24,7 +24,7 @@
     keep.classList.add("lf-primary");
     const dialog = part(
       "dialog.lf-dialog.lf-cell-view",
-      {},
+      { tabIndex: -1 },
       part("div.lf-tools", {}, title, tabs, button("✕", () => dialog.close(), { title: say("close"), "aria-label": say("close") })),
       part(
         "div.lf-dialog-body",
@@ -68,6 +68,7 @@
       put(others, ...choices().map(([value, text]) => part("option", { value, selected: value === beside }, text)));
       drawTabs();
       drawFacts();
+      if (dialog.open && !dialog.contains(document.activeElement)) dialog.focus(); // the tab that had it is a new one now
     }
 
     function drawTabs() {
