@@ -203,5 +203,5 @@ def keep_the_second(page: Any, program: Program, plain: str) -> None:
     page.click(card(NAME))
     page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<lora:')")
     prompt = page.input_value("#txt2img_prompt textarea")
-    assert prompt == f"a red house <lora:{NAME}:1.0> {words}".rstrip()
+    assert prompt == f"a red house <lora:{NAME}:1> {words}".rstrip()
     assert drawn(program, prompt) == wanted
