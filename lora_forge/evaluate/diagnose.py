@@ -22,7 +22,9 @@ LEAST_GOOD = 0.65
 """A run whose best cell has this quality, and this likeness, is good."""
 
 MOST_SPOILED = 1 / 3
-"""A run of whose cells at working strengths more than this share is spoiled went too far, though one may be good."""
+MOST_SPOILED_AT_LAST = 0.25
+"""A run of whose cells at working strengths more than this share is spoiled went too far, though one may be good: less
+is needed where the last epoch is spoiled at most strengths, for then it did not recover."""
 
 LEAST_USUAL = 0.5
 """Photos that are less alike to each other than this (cosine with the mean of the others) show no one subject."""
@@ -88,7 +90,7 @@ def diagnose(
 def _kind(found: Symptoms, recommendation: Recommendation) -> Kind:
     if found.identity is None:
         return "unknown"
-    is_spoiled = found.spoiled > MOST_SPOILED
+    is_spoiled = found.spoiled > (MOST_SPOILED_AT_LAST if found.spoiled_from else MOST_SPOILED)
     is_good = recommendation.quality >= LEAST_GOOD and found.identity >= LEAST_GOOD
     if is_good and not is_spoiled:
         return "good"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lora_forge.errors import ConfigError
 from lora_forge.evaluate.scores import BASELINE, Cell, CellScore, Measure, ScoreName, Surface
 from lora_forge.evaluate.smoothing import Smoothed, smooth
 
@@ -76,11 +77,11 @@ def read(surface: Surface, cells: Sequence[Cell] | None = None) -> Reading:
     """The quality at ``cells`` (all that are scored, but for the baseline), scored or not.
 
     Raises:
-        ValueError: no cell beside the baseline is scored.
+        ConfigError: no cell beside the baseline is scored.
     """
     scored = {cell: score for cell, score in surface.items() if cell != BASELINE and cell[1] > 0}
     if not scored:
-        raise ValueError("no scored cell")
+        raise ConfigError("There is no scored cell to choose from.", "Draw a grid with strengths above 0 first.")
     wanted = tuple(sorted(scored) if cells is None else cells)
     found: dict[ScoreName, Smoothed] = {}
     for name in COUNTING:

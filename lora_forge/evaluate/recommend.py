@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lora_forge.errors import ConfigError
 from lora_forge.evaluate import recommend_words as words
 from lora_forge.evaluate.quality import COUNTING, Reading, quality, read
 from lora_forge.evaluate.scores import Cell, ScoreName, Surface
@@ -64,8 +63,6 @@ def recommend(
     Raises:
         ConfigError: there is no scored cell with a strength above 0.
     """
-    if not any(strength > 0 for _, strength in surface):
-        raise ConfigError("There is no scored cell to choose from.", "Draw a grid with strengths above 0 first.")
     reading = read(surface)
     untold = tuple(name for name in COUNTING if name not in reading.told)
     is_told = "identity" in reading.told
