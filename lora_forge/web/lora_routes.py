@@ -11,7 +11,6 @@ from starlette.responses import Response
 from lora_forge.events import CommandBox, Emit
 from lora_forge.i18n import Said, word
 from lora_forge.lora_file.facts import read_facts
-from lora_forge.lora_file.merging import check_alike
 from lora_forge.web.answers import RefusedError, answer, field, language_of, read_json
 from lora_forge.web.keep_routes import number_of
 from lora_forge.web.serving import Routes, Served, in_pool
@@ -63,6 +62,8 @@ class _LoraRoutes:
     async def merge(self, request: Request) -> Response:
         """``{"first", "first_strength", "second", "second_strength", "rank", "new_name"}``: a chore; families that do
         not fit are refused at once."""
+        from lora_forge.lora_file.merging import check_alike  # brings torch
+
         values = await read_json(request)
         paths = [await in_pool(lora_tools.find, self._desk, field(values, key, str)) for key in ("first", "second")]
         strengths = [_strength(values, key) for key in ("first_strength", "second_strength")]

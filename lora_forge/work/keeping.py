@@ -15,11 +15,9 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import LoraFileError
 from lora_forge.i18n import Said, some_of, word
 from lora_forge.i18n.reasons import reason
-from lora_forge.lora_file import baking, sidecar
-from lora_forge.lora_file.algebra import dtype_of
+from lora_forge.lora_file import sidecar
 from lora_forge.lora_file.facts import LoraFacts, read_facts
 from lora_forge.lora_file.names import check_single, epoch_files, free_name, listed_files, parse_epoch, run_files
-from lora_forge.lora_file.writer import load_lora, save_lora
 from lora_forge.train.claim import is_claimed
 from lora_forge.work import archive
 from lora_forge.work.archive import Entry
@@ -234,6 +232,10 @@ def _folders(desk: Places, project: Project | None, name: str) -> Iterator[Path]
 
 def _make(desk: Places, request: KeepRequest, found: Chosen, place: Path) -> list[Path]:
     """The LoRA, its JSON and its picture in ``place``, the LoRA first."""
+    from lora_forge.lora_file import baking  # these bring torch, which a page that only lists has no need of
+    from lora_forge.lora_file.algebra import dtype_of
+    from lora_forge.lora_file.writer import load_lora, save_lora
+
     source = found.epochs[request.epoch]
     lora, facts = load_lora(source), read_facts(source)
     weights = baking.bake(lora.weights, request.strength) if request.bake else lora.weights

@@ -7,17 +7,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lora_forge.errors import LoraFileError
 from lora_forge.events import CommandBox, Emit, Progress, StageDone, StageStarted
 from lora_forge.i18n import Said, word
-from lora_forge.lora_file import merging, resizing
-from lora_forge.lora_file.algebra import Loss, dtype_of
 from lora_forge.lora_file.facts import LoraFacts, read_facts
 from lora_forge.lora_file.names import SUFFIX, check_single, free_name, listed_files
-from lora_forge.lora_file.writer import LoraFile, SavedLora, load_lora, save_lora
 from lora_forge.work.archive import used_stems
 from lora_forge.work.keeping import MADE_FROM, Places
+
+if TYPE_CHECKING:  # they bring torch, which a page that only lists has no need of
+    from lora_forge.lora_file.algebra import Loss
+    from lora_forge.lora_file.writer import LoraFile, SavedLora
 
 _MOST_KNOWN = 4000
 _KNOWN: OrderedDict[tuple[str, int, int], LoraFacts | None] = OrderedDict()
@@ -102,6 +104,10 @@ def resize(
         LoraFileError: the file can't be read, the rank or share is out of range, or the name is taken.
         StoppedError: a stop was asked for; nothing was written.
     """
+    from lora_forge.lora_file import resizing
+    from lora_forge.lora_file.algebra import dtype_of
+    from lora_forge.lora_file.writer import load_lora, save_lora
+
     check_new_name(desk, new_name)
     file = load_lora(path)
     emit(StageStarted("resize", len(file.weights), "layers"))
@@ -132,6 +138,9 @@ def merge(
         LoraFileError: as :func:`resize`; or they are for different families.
         StoppedError: a stop was asked for; nothing was written.
     """
+    from lora_forge.lora_file import merging
+    from lora_forge.lora_file.writer import load_lora, save_lora
+
     check_new_name(desk, new_name)
     merging.check_alike(read_facts(first[0]), read_facts(second[0]))
     one, other = load_lora(first[0]), load_lora(second[0])
@@ -146,6 +155,8 @@ def merge(
 def _merged_metadata(
     one: LoraFile, other: LoraFile, origin: Mapping[str, object], ranks: tuple[int, int]
 ) -> dict[str, str]:
+    from lora_forge.lora_file import merging
+
     name = str(ranks[1]) if ranks[0] == ranks[1] else "Dynamic"
     made = merging.merged_metadata(one.metadata, other.metadata, origin)
     return {**made, "ss_network_dim": name, "ss_network_alpha": name}
