@@ -237,9 +237,11 @@ class WebUIHost(ABC):
         return hashlib.blake2b(picture.convert("RGB").tobytes(), digest_size=16).hexdigest()
 
     def report(self, step: int, total: int, text: str) -> None:
-        """Show progress in the host's own bar."""
+        """Show progress in the host's own bar; while nobody of us has his turn it shows others' work, and is left."""
         from modules import shared
 
+        if not self.is_lent:
+            return
         state = shared.state
         state.job_count, state.sampling_steps, state.sampling_step, state.textinfo = 1, total, step, text
 

@@ -182,3 +182,13 @@ def test_a_stop_is_obeyed_while_others_have_their_turn(program: A1111StandIn, fo
     assert not program.modules["modules.progress"].pending_tasks
     program.lock.release()
     assert next(program.host().draw([ASKED], [folder], lambda: True)).size == (64, 64)
+
+
+def test_others_progress_is_left_to_them(program: A1111StandIn, folder: Path) -> None:
+    """Between two of our pictures a person's own may be at work."""
+    host, before = program.host(), dict(vars(program.state))
+    host.report(3, 100, "ours")
+    assert vars(program.state) == before
+    with host.at_work("LoRA Forge: 1/2"):
+        host.report(3, 100, "ours")
+        assert (program.state.sampling_step, program.state.sampling_steps, program.state.textinfo) == (3, 100, "ours")
