@@ -45,13 +45,13 @@ def test_the_rounds_and_the_advice(tmp_path: Path, capsys: pytest.CaptureFixture
         line.startswith("girl: Not enough was learned: the best, epoch 10 at strength 1, has 6") for line in rest
     )
     assert [line for line in rest if line.startswith("->")] == [
-        "-> Repeats 1 to 4: A new run, each photo 4 times an epoch instead of 1: 800 steps instead of 200."
+        "-> Repeats 1 to 2: A new run, each photo 2 times an epoch instead of 1: 400 steps instead of 200."
     ]
-    assert "     The state that this goes on from takes 3 MB, for as long as the run is kept." in rest
+    assert "     The state that this goes on from takes 3.0 MB, for as long as the run is kept." in rest
     assert main([*command, "--test", id, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["event"], told["test"]) == ("Rounds", id)
-    assert told["advice"]["choices"][0]["changes"] == {"repeats": 4}
+    assert told["advice"]["choices"][0]["changes"] == {"repeats": 2}
 
 
 def test_a_test_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,16 +27,16 @@ from lora_forge.i18n import Said, word
 
 __all__ = ["TARGET", "Advice", "BadPhoto", "Choice", "Diagnosed", "RunSettings", "advise", "is_reached"]
 
-_REACHED = word("The target is reached: {cell} has {quality} of the {target} aimed at.")
-_ALMOST = word("Good enough to keep: {cell} has {quality}. One more round may come nearer to the {target} aimed at.")
-_LITTLE = word("Not enough was learned: the best, {cell}, has {quality} of the {target} aimed at.")
+_REACHED = word("The target is reached: {cell} has {quality}; the aim is {target}.")
+_ALMOST = word("Good enough to keep: {cell} has {quality}. One more round may come nearer to the aim, {target}.")
+_LITTLE = word("Not enough was learned: the best, {cell}, has {quality}; the aim is {target}.")
 _TOO_MUCH = word("Too much was learned: the best is {cell} with {quality}, and the last epoch, {last}, has {later}.")
-_PHOTOS = word("The photos hold it back: the best, {cell}, has {quality} of the {target} aimed at.")
+_PHOTOS = word("The photos hold it back: the best, {cell}, has {quality}; the aim is {target}.")
 _DISOBEYS = word(
-    "It is like the subject ({likeness}), but does not let go of the photos: the best, {cell}, has {quality} of the "
-    "{target} aimed at."
+    "It is like the subject ({likeness}), but does not let go of the photos: the best, {cell}, has {quality}; the aim "
+    "is {target}."
 )
-_STUCK = word("More of the same will not help: the best, {cell}, has {quality} of the {target} aimed at.")
+_STUCK = word("More of the same will not help: the best, {cell}, has {quality}; the aim is {target}.")
 _ROSE = word(
     "Likeness at strength {strength}: {first} in epoch {one}, {then} in epoch {last}; without the LoRA {base}."
 )
