@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lora_forge.dataset.tags.texts import same
 from lora_forge.i18n import Said, word
@@ -43,6 +43,11 @@ _COLOUR_WORDS = (
     "red orange yellow blonde blond green blue aqua cyan purple violet pink black white grey gray silver brown"
 )
 COLOURS = frozenset(_COLOUR_WORDS.split())
+_OTHERS = ("black", "blue", "green", "yellow")
+_GARMENTS = (
+    "dress shirt t-shirt blouse sweater hoodie jacket coat top cardigan vest kimono hanfu suit swimsuit bikini robe"
+)
+_WORN_ALONE = frozenset(_GARMENTS.split())
 _COLOURED = re.compile(rf"^({'|'.join(sorted(COLOURS))}) (hair|eyes)$")
 _MIXED = frozenset(
     {"multicolored hair", "two-tone hair", "gradient hair", "streaked hair", "colored inner hair", "split-color hair"}
@@ -104,11 +109,18 @@ def shows_several(tags: set[str]) -> bool:
     return any(_SEVERAL.match(tag) for tag in tags) or bool(tags & _MIXED)
 
 
-def recoloured(tag: str) -> str:
-    """The tag in another colour, for an example; empty where it has none."""
+def recoloured(tag: str, shown: Collection[str] = ()) -> str:
+    """The tag in another colour that none of ``shown`` has; empty where it has no colour, or all are taken."""
     words = tag.split()
     for at, one in enumerate(words):
         if one in COLOURS:
-            other = "white" if one in ("black", "red", "brown") else "red"
-            return " ".join([*words[:at], other, *words[at + 1 :]])
+            first = ("white", "red") if one in ("black", "red", "brown") else ("red", "white")
+            others = (" ".join([*words[:at], other, *words[at + 1 :]]) for other in (*first, *_OTHERS) if other != one)
+            return next((other for other in others if same(other) not in shown), "")
     return ""
+
+
+def worn_of(tag: str) -> str:
+    """What a tag's colour is of: "hair", "hat"; one word for all that a person wears one of at a time."""
+    noun = same(tag).rpartition(" ")[2]
+    return "clothes" if noun in _WORN_ALONE else noun

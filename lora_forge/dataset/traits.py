@@ -19,7 +19,7 @@ from lora_forge.dataset.tags.errors import TagError
 from lora_forge.dataset.tags.journal import Label
 from lora_forge.dataset.tags.shelf import CaptionFile
 from lora_forge.dataset.tags.texts import Caption, is_trigger, lock_of, same, with_tags
-from lora_forge.dataset.trait_rules import CHANGEABLE, LEAVE, PART, TITLES, propose, recoloured
+from lora_forge.dataset.trait_rules import CHANGEABLE, LEAVE, PART, TITLES, propose, recoloured, worn_of
 from lora_forge.i18n import Said, Several, some_of, word
 
 FILE = "traits.json"
@@ -80,9 +80,15 @@ class Traits:
         return tuple(tag for tag, answer in self.answers.items() if answer == PART)
 
     def swaps(self, most: int = 3) -> tuple[str, ...]:
-        """Changeable traits in another colour, which no photo shows: what a prompt must be able to ask for."""
-        found = (recoloured(tag) for tag in self.changeable)
-        return tuple(dict.fromkeys(tag for tag in found if tag))[:most]
+        """Changeable traits in another colour, which no photo shows: what a prompt must be able to ask for. Of things
+        that are worn one at a time there is one."""
+        shown = {same(tag) for tag in self.answers}
+        found: dict[str, str] = {}
+        for tag in self.changeable:
+            other = recoloured(tag, shown)
+            if other:
+                found.setdefault(worn_of(tag), other)
+        return tuple(found.values())[:most]
 
     def text(self) -> str:
         """The content of traits.json."""

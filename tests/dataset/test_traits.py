@@ -190,3 +190,11 @@ def test_clothes_that_are_worn_in_turn_are_no_contradiction(tmp_path: Path) -> N
     found = doubts(make(tmp_path / "gap", white + blue + none), "anime")
     assert set(found) == {"some:white shirt", "some:blue dress"}
     assert len(found["some:white shirt"].photos) == 4
+
+
+def test_swaps_ask_for_what_no_photo_shows_and_can_be_drawn_together() -> None:
+    """A shirt and a dress are not worn at once, and a colour that photos show is no change."""
+    answers = dict.fromkeys(("white shirt", "black shirt", "yellow dress", "brown hair", "blue hat"), "changeable")
+    assert Traits(answers).swaps() == ("red shirt", "white hair", "red hat")
+    assert Traits({**answers, "red shirt": "leave", "pink hair": "part"}).swaps(2) == ("blue shirt", "white hair")
+    assert Traits({"smile": "changeable"}).swaps() == ()

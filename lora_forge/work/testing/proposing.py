@@ -117,7 +117,7 @@ def swaps_of(project: Project, kind: str, *, is_toy: bool = False) -> tuple[str,
 def swap_choices(project: Project, kind: str, *, is_toy: bool = False) -> tuple[str, ...]:
     """What a person may choose swaps from."""
     traits = _traits(project)
-    own = [tag for tag in (recoloured(tag) for tag in traits.changeable) if tag]
+    own = [tag for tag in (recoloured(tag, traits.answers.keys()) for tag in traits.changeable) if tag]
     usual = (*(_TOY_SWAPS if is_toy else _SWAPS.get(kind, ())), *(() if is_toy else _MORE))
     return tuple(dict.fromkeys((*own, *usual)))
 
