@@ -87,7 +87,7 @@ class A1111Host(WebUIHost):
     def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
         """And those of which no key fitted a layer."""
         loaded = getattr(sys.modules.get("networks"), "loaded_networks", ())
-        empty = {str(network.mentioned_name) for network in loaded if not network.modules}
+        empty = {str(network.mentioned_name) for network in loaded if not getattr(network, "modules", True)}
         return (*super().unused_loras(files), *(name for name in files if name in empty))
 
     @contextlib.contextmanager

@@ -77,9 +77,9 @@ class ForgeHost(WebUIHost):
     def unused_loras(self, files: Mapping[str, Path]) -> tuple[str, ...]:
         """Those of which no patch is on the UNet or the text encoder: Forge skips a file that fits badly."""
         drawn = getattr(_loaded_engine(), "forge_objects_after_applying_lora", None)
-        if drawn is None:
-            return super().unused_loras(files)
-        patchers = (drawn.unet, drawn.clip.patcher)
+        patchers = () if drawn is None else (drawn.unet, drawn.clip.patcher)
+        if not patchers or not all(hasattr(patcher, "lora_patches") for patcher in patchers):
+            return super().unused_loras(files)  # Neo keeps its own record
         patched = {Path(file).stem for patcher in patchers for file, *_ in patcher.lora_patches}
         return tuple(name for name in files if name not in patched)
 

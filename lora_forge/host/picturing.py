@@ -250,6 +250,8 @@ def _refuse_unlisted(files: Mapping[str, Path], folder: Path) -> None:
     if networks is None:
         what = "The WebUI's built-in extension Lora is switched off: it would draw without any LoRA."
         raise CheckpointError(what, "Switch it on in the tab Extensions, and restart the WebUI.")
+    if not hasattr(networks, "available_network_aliases"):
+        return  # a fork with lists of its own
     if any(not _is_at(_listed(networks, name), path) for name, path in files.items()):
         networks.list_available_networks()  # as the refresh button does
     for name, path in files.items():
@@ -273,7 +275,7 @@ def _refuse_unlisted(files: Mapping[str, Path], folder: Path) -> None:
 
 def _listed(networks: Any, name: str) -> Any:
     """The host's record of the file that it would take for ``<lora:NAME:1>``; None when it would take none."""
-    is_ambiguous = name.lower() in networks.forbidden_network_aliases
+    is_ambiguous = name.lower() in getattr(networks, "forbidden_network_aliases", ())
     return (networks.available_networks if is_ambiguous else networks.available_network_aliases).get(name)
 
 

@@ -139,7 +139,7 @@ class WebUIHost(ABC):
         loaded = getattr(sys.modules.get("networks"), "loaded_networks", None)
         if loaded is None:
             return ()
-        there = {str(network.mentioned_name) for network in loaded}
+        there = {str(getattr(network, "mentioned_name", None) or network.name) for network in loaded}
         return tuple(name for name in files if name not in there)
 
     @property
