@@ -41,6 +41,14 @@ def test_float16_loses_less_than_half_of_its_last_bit(strength: float) -> None:
     assert loss_between(scaled(weights, strength), made).worst < 2**-11
 
 
+def test_where_alpha_would_round_more_a_matrix_takes_it() -> None:
+    weights = both(8, dtype=torch.float16)
+    off = abs(float(torch.tensor(0.7 * 16, dtype=torch.float16)) - 11.2) / 11.2
+    made = bake(weights, 0.7)
+    assert loss_between(scaled(weights, 0.7), made).worst < 0.7 * off
+    assert {module.alpha for module in made.values()} == {16.0}
+
+
 def test_of_three_ways_the_nearest_is_taken() -> None:
     # 2^-24 is the smallest number of float16: 0.7 of it rounds to itself. Only in ``down`` can the factor go.
     module = LoraModule(
