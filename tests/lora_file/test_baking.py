@@ -45,7 +45,7 @@ def test_where_alpha_would_round_more_a_matrix_takes_it() -> None:
     weights = both(8, dtype=torch.float16)
     off = abs(float(torch.tensor(0.7 * 16, dtype=torch.float16)) - 11.2) / 11.2
     made = bake(weights, 0.7)
-    assert loss_between(scaled(weights, 0.7), made).worst < 0.7 * off
+    assert loss_between(scaled(weights, 0.7), made).worst < 0.8 * off
     assert {module.alpha for module in made.values()} == {16.0}
 
 
