@@ -181,3 +181,45 @@ def test_heat_maps_show_each_score_in_its_place() -> None:
     assert high[0] > low[0]
     assert top[1] > high[1]
     assert render_heat_map(surface, best, scale=2).size == (2 * picture.width, 2 * picture.height)
+
+
+def test_the_second_prompts_pictures_can_be_shown_instead() -> None:
+    plan = GridPlan("x <lora:toy-NUM:STRENGTH>", epochs=(1,), strengths=(1.0,), seeds=(1, 2), width=64, height=64,
+                    swap_prompt="x, snow <lora:toy-NUM:STRENGTH>", swaps=("snow",))  # fmt: skip
+    colours = [(20, 200, 120), (40, 200, 120), (60, 200, 120), (80, 200, 120)]
+    grid = Grid(plan, {(1, 1.0): [Image.new("RGB", (64, 64), colour) for colour in colours]})
+    plain, swapped = render_grid(grid), render_grid(grid, shows_swapped=True)
+    assert [places(plain, colour) is not None for colour in colours] == [True, False, False, False]
+    assert [places(swapped, colour) is not None for colour in colours] == [False, False, True, False]
+
+
+def test_a_sparse_grid_leaves_its_cells_blank() -> None:
+    grid = grid_of()
+    del grid.cells[5, 1.0]
+    said, blank = render_grid(grid), render_grid(grid, is_sparse=True)
+    difference = ImageChops.difference(said, blank).getbbox()
+    assert difference is not None
+    assert difference[2] - difference[0] < 128  # the words alone
+
+
+def test_yellow_is_good_where_a_low_score_is() -> None:
+    surface = {(1, 1.0): CellScore.of([PictureScore(0.25, copying=1.0)])}
+    picture = render_heat_map(surface)
+    assert places(picture, heat_colour(0.0)) is not None  # the copied cell is as dark as can be
+    clean = render_heat_map({(1, 1.0): CellScore.of([PictureScore(0.25, health=0.5, copying=0.0)])})
+    assert places(clean, heat_colour(1.0)) is not None
+    assert places(clean, heat_colour(0.0)) is None
+
+
+def test_a_map_for_each_score_that_was_told() -> None:
+    one = render_heat_map({(1, 1.0): CellScore.of([PictureScore(None)])})
+    two = render_heat_map({(1, 1.0): CellScore.of([PictureScore(0.5)])})
+    four = render_heat_map({(1, 1.0): CellScore.of([PictureScore(0.5, obedience=0.5, copying=0.5)])})
+    assert two.size == (2 * one.width, one.height)
+    assert four.size == (2 * one.width, 2 * one.height)
+
+
+def test_cells_that_were_never_scored_have_their_place(tmp_path: Path) -> None:
+    plan = GridPlan("x <lora:toy-NUM:STRENGTH>", epochs=(1, 2, 3, 4, 5), strengths=(0.0, 0.5, 1.0))
+    surface = {(3, 0.5): CellScore.of([PictureScore(0.5)])}
+    assert render_heat_map(surface, plan=plan).width > render_heat_map(surface).width
