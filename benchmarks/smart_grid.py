@@ -25,7 +25,7 @@ LEAST_CELLS = 50
 
 @dataclass(frozen=True)
 class Full:
-    """A full grid and what each cell is truly worth."""
+    """A full grid and what each cell is truly worth; one that is not there is worth nothing."""
 
     group: str
     plan: GridPlan
@@ -51,7 +51,7 @@ def row(name: str, found: Sequence[tuple[Full, Agreement]]) -> str:
     """One line of the table."""
     near, ties = (sum(getattr(told, what) for _, told in found) for what in ("is_near", "is_tie"))
     behind = [
-        sum(100 * (max(full.worths.values()) - full.worths[cell(told)]) for full, told in found) / len(found)
+        sum(100 * (max(full.worths.values()) - full.worths.get(cell(told), 0.0)) for full, told in found) / len(found)
         for cell in (lambda told: told.full, lambda told: told.smart)
     ]
     cells = f"{max(told.cells for _, told in found)} of {max(len(full.surface) for full, _ in found)}"

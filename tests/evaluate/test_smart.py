@@ -145,3 +145,13 @@ def test_a_plan_without_a_baseline_is_searched_too() -> None:
     play(plan, full.__getitem__, known)
     assert BASELINE not in known
     assert len(known) == 35
+
+
+def test_among_equals_the_search_goes_where_least_is_known() -> None:
+    """All that was drawn is alike; the middle of the grid was drawn closely, its edges were not."""
+    plan = plan_of()
+    known = {cell: CellScore.of([PictureScore(0.6)] * 4) for cell in coarse_cells(plan)}
+    known |= {(epoch, s): CellScore.of([PictureScore(0.6)] * 4) for epoch in (5, 6) for s in (0.3, 0.4, 0.6, 0.8)}
+    asked = next_cells(plan, known)
+    assert len(asked) == 5
+    assert all(epoch in (1, 10) or strength in (0.1, 1.0) for epoch, strength in asked), asked
