@@ -41,10 +41,10 @@ def test_previews_change_what_the_traits_leave_changeable(desk: TinyDesk) -> Non
     """Traits of one colour are asked for in another; parts of the subject are left alone; what was said wins."""
     usual = ("TRIGGER", "TRIGGER, white hair, red dress")  # the person preset's, until traits are answered
     assert plan(desk, request_for(desk)).preview_prompts == usual
-    answers = {"pink hair": "part", "black shirt": "changeable", "blue dress": "changeable", "smile": "changeable"}
+    answers = {"pink hair": "part", "black shirt": "changeable", "brown hair": "changeable", "smile": "changeable"}
     path = desk.data_root() / "anna" / "traits.json"
     path.write_text(json.dumps({"version": 1, "kind": "person", "answers": answers, "removed": {}}), encoding="utf-8")
-    assert plan(desk, request_for(desk)).preview_prompts == ("TRIGGER", "TRIGGER, white shirt, red dress")
+    assert plan(desk, request_for(desk)).preview_prompts == ("TRIGGER", "TRIGGER, white shirt, white hair")
     mine = request_for(desk, settings={**SMALL, "preview_prompts": ["TRIGGER, at night"]})
     assert plan(desk, mine).preview_prompts == ("TRIGGER, at night",)
     path.write_text("{", encoding="utf-8")
