@@ -2,9 +2,10 @@
 
 A picture becomes its brightness at 32 x 32 px less its blurred self: edges and shapes remain, so that compression,
 blur, noise, another tint or contrast change little. Its distance from a photo is 1 less the best correlation over
-shifts by one such pixel and mirroring; a photo counts whole and cut to the picture's shape, as training cuts it. The
-unit is how far a photo is from its nearest neighbour in the set (:data:`NEAR` of them are nearer): as far is no copy
-(0), no distance is the photo itself (1). Photos that are in the set twice count once.
+shifts by up to one such pixel, in halves (by whole ones alone, a copy moved by half of one looked like none), and
+mirroring; a photo counts whole and cut to the picture's shape, as training cuts it. The unit is how far a photo is from
+its nearest neighbour in the set (:data:`NEAR` of them are nearer): as far is no copy (0), no distance is the photo
+itself (1). Photos that are in the set twice count once.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class CopyingJudge:
         if self._rows is None or self._rows[0] != shape:
             views = [row for photo in self._photos for row in _views(photo, shape)]
             self._rows = shape, np.stack(views)
-        found = _turned(_grey(image)) @ self._rows[1].T  # (18, N * views)
+        found = _turned(_fine(image)) @ self._rows[1].T  # (50, N * views)
         nearest = found.max(axis=0).reshape(len(self._photos), -1).max(axis=1)
         return np.asarray(1 - nearest, dtype=np.float32)
 
@@ -98,13 +99,18 @@ def _views(photo: Image, shape: float) -> list[Rows]:
     else:
         cut = max(1, round(width / shape))
         boxes = [(0, (height - cut) // 2, width, (height + cut) // 2), (0, 0, width, cut)]
-    return [_row(_grey(photo)), *(_row(_grey(photo.crop(box))) for box in boxes)]
+    return [_row(_shapes(_fine(one))) for one in (photo, *(photo.crop(box) for box in boxes))]
 
 
-def _grey(image: Image) -> Rows:
-    """Brightness at 32 x 32 without its slow part."""
-    how = Resampling.BOX if min(image.size) >= SIDE_PX else Resampling.BICUBIC
-    small = np.asarray(image.convert("L").resize((SIDE_PX, SIDE_PX), how), dtype=np.float32) / 255
+def _fine(image: Image) -> Rows:
+    """Brightness at 64 x 64."""
+    how = Resampling.BOX if min(image.size) >= 2 * SIDE_PX else Resampling.BICUBIC
+    return np.asarray(image.convert("L").resize((2 * SIDE_PX, 2 * SIDE_PX), how), dtype=np.float32) / 255
+
+
+def _shapes(fine: Rows) -> Rows:
+    """(64, 64) at 32 x 32 without its slow part."""
+    small = fine.reshape(SIDE_PX, 2, SIDE_PX, 2).mean(axis=(1, 3))
     return np.asarray(small - _BLUR @ small @ _BLUR.T, dtype=np.float32)
 
 
@@ -123,12 +129,12 @@ def _blur() -> Rows:
 _BLUR = _blur()
 
 
-def _turned(grey: Rows) -> Rows:
-    """(18, 1024): as it is and mirrored, each at nine places."""
-    rows = []
-    for one in (grey, grey[:, ::-1]):
-        padded = np.pad(one, 1, mode="edge")
-        rows += [_row(padded[y : y + SIDE_PX, x : x + SIDE_PX]) for y in range(3) for x in range(3)]
+def _turned(fine: Rows) -> Rows:
+    """(50, 1024): as it is and mirrored, each at 25 places half a pixel apart."""
+    rows, side = [], 2 * SIDE_PX
+    for one in (fine, fine[:, ::-1]):
+        padded = np.pad(one, 2, mode="edge")
+        rows += [_row(_shapes(padded[y : y + side, x : x + side])) for y in range(5) for x in range(5)]
     return np.stack(rows)
 
 

@@ -42,14 +42,15 @@ def test_a_rebuilt_photo_is_noticed_and_named(judge: CopyingJudge, way: str) -> 
         nearest, share = judge.nearest(COPIES[way](photo))
         assert share > 0.7
         if share < 0.999:  # the set has photos that are mirror images of each other up to a pixel
-            assert nearest == number or share > 0.9
+            assert nearest == number or share > 0.8
 
 
 def test_new_pictures_of_the_same_subject_are_no_copies(judge: CopyingJudge) -> None:
-    """Drawn by the very rule the photos are drawn by; that has so few looks that one in 30 is a photo again."""
+    """Drawn by the very rule the photos are drawn by, with so few looks that one in seven is a photo again, shifted."""
     fresh = [share for seed in range(1, 6) for share in copying(judge, pictures(seed))]
-    assert np.mean(fresh) < 0.1
-    assert np.mean([share > 0.5 for share in fresh]) < 0.05
+    assert np.mean(fresh) < 0.2
+    assert np.mean([share > 0.5 for share in fresh]) < 0.16
+    assert np.median(fresh) == 0.0
 
 
 def test_the_round_trip_through_the_vae_is_a_copy(judge: CopyingJudge) -> None:
@@ -59,6 +60,12 @@ def test_the_round_trip_through_the_vae_is_a_copy(judge: CopyingJudge) -> None:
         rebuilt = decode(model, encode_images(model, images, range(len(images))))
     assert min(copying(judge, rebuilt)) > 0.5
     assert np.mean(copying(judge, rebuilt)) > 0.7
+
+
+def test_a_photo_moved_by_a_pixel_is_a_copy(judge: CopyingJudge) -> None:
+    """A pixel of 64 is half of one by which the judge looks."""
+    moved = [Image.fromarray(np.roll(np.asarray(photo), (1, -1), axis=(0, 1))) for photo in pictures(0)]
+    assert min(copying(judge, moved)) > 0.5
 
 
 def test_another_picture_is_none(judge: CopyingJudge) -> None:
