@@ -24,6 +24,7 @@ _SENTENCES: Mapping[str, str] = {
     "bad_photos": word("Bad photos: mend the set first, then train again."),
     "unknown": word("How the run went can't be told without a judge of the likeness."),
 }
+_GOOD_UNTOLD = word("The run looks good: {cell} is alike.")
 _USABLE = word("What can be used all the same: {cell}.")
 
 _KEPT = word(
@@ -57,7 +58,8 @@ _LEAST_SLOPE = 0.01
 def sentence(kind: str, found: Symptoms, recommendation: Recommendation) -> Said:
     """What kind of run it was, in one sentence; after it what is still good, where a run went too far."""
     cell = cell_name(found.kept)
-    said = Said(_SENTENCES[kind], {"cell": cell, "spoiled": percent(found.spoiled)})
+    is_untold = kind == "good" and "obedience" not in found.scores
+    said = Said(_GOOD_UNTOLD if is_untold else _SENTENCES[kind], {"cell": cell, "spoiled": percent(found.spoiled)})
     if kind in ("good", "unknown", "underfit") or not recommendation.is_usable:
         return said
     return Said(word("{sentence} {more}"), {"sentence": said, "more": Said(_USABLE, {"cell": cell})})
