@@ -187,7 +187,9 @@ class GridPlan:
             TypeError: there is no prompt.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        lists = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
+        lists: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known
+        }
         return cls(**lists)
 
     def to_dict(self) -> dict[str, Any]:

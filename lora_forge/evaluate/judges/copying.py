@@ -105,7 +105,7 @@ def _views(photo: Image, shape: float) -> list[Rows]:
 def _fine(image: Image) -> Rows:
     """Brightness at 64 x 64."""
     how = Resampling.BOX if min(image.size) >= 2 * SIDE_PX else Resampling.BICUBIC
-    return np.asarray(image.convert("L").resize((2 * SIDE_PX, 2 * SIDE_PX), how), dtype=np.float32) / 255
+    return np.asarray(image.convert("L").resize((2 * SIDE_PX, 2 * SIDE_PX), how), dtype=np.float32) / np.float32(255)
 
 
 def _shapes(fine: Rows) -> Rows:
