@@ -97,8 +97,10 @@ def test_the_form_follows_the_traits(served: Served) -> None:
     project = Project.load(served.desk.data_root() / "anna")
     answer(book_of(project), {"blue dress": "changeable", "white shirt": "changeable"})
     form = get(served, "form", kind="toyworld", name="toy")
-    assert form["swaps"] == ["red dress", "red shirt"]
-    assert "snow" in form["swap_choices"]
+    assert form["swaps"] == ["red dress", "snow"]  # one garment at a time, and a place
+    assert "red shirt" in form["swap_choices"]
+    answer(book_of(project), {"pink hair": "part"})
+    assert get(served, "form", kind="person", name="toy")["swaps"] == ["red dress", "snow"]  # her hair is her own
     (project.root / FILE).unlink()
 
 

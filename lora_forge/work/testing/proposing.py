@@ -8,7 +8,7 @@ from typing import Any
 
 from lora_forge.dataset.project import Project
 from lora_forge.dataset.tags import TagError
-from lora_forge.dataset.trait_rules import recoloured
+from lora_forge.dataset.trait_rules import recoloured, worn_of
 from lora_forge.dataset.traits import Traits
 from lora_forge.errors import LoraForgeError
 from lora_forge.evaluate import xyz
@@ -28,12 +28,13 @@ from lora_forge.work.testing.request import Problem, TestRequest, read_form, str
 from lora_forge.work.testing.store import list_tests
 
 TOY_STEPS = 8
+LEAST_SWAPS = 2
 _SWAPS = {
-    "person": ("white hair", "red dress"),
-    "anime": ("white hair", "red dress"),
+    "person": ("white hair", "red dress", "snow"),
+    "anime": ("white hair", "red dress", "snow"),
     "style": ("night", "snow"),
     "object": ("outdoors",),
-    "concept": ("white hair", "red dress"),
+    "concept": ("white hair", "red dress", "snow"),
 }
 _TOY_SWAPS = ("red dress", "snow")
 _MORE = ("white hair", "red dress", "black clothes", "snow", "night", "beach", "from side", "full body")
@@ -109,9 +110,15 @@ def is_toyworld(desk: Desk, kind: str) -> bool:
 
 
 def swaps_of(project: Project, kind: str, *, is_toy: bool = False) -> tuple[str, ...]:
-    """What no photo shows: the project's changeable traits in other colours, or what is usual for the type."""
-    own = _traits(project).swaps()
-    return own or (_TOY_SWAPS if is_toy else _SWAPS.get(kind, ()))
+    """What no photo shows: the project's changeable traits in other colours, and what is usual for the type until there
+    are two; nothing that stands against a part of the subject."""
+    traits = _traits(project)
+    found = list(traits.swaps())
+    for tag in _TOY_SWAPS if is_toy else _SWAPS.get(kind, ()):
+        taken = {worn_of(one) for one in (*found, *traits.parts)}
+        if len(found) < LEAST_SWAPS and worn_of(tag) not in taken:
+            found.append(tag)
+    return tuple(found)
 
 
 def swap_choices(project: Project, kind: str, *, is_toy: bool = False) -> tuple[str, ...]:
