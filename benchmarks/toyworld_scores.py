@@ -1,8 +1,9 @@
 """Scores and truth of toy grids, as small records: python benchmarks/toyworld_scores.py --out DIR --record FOLDER
 
 Scores every grid that toyworld_grids.py drew into DIR with the judges that the product uses and writes one JSON a run:
-each picture's scores (obedience beside the baseline already), and the truth of every cell, which is the toy world's own
-judge on other pictures. Nothing is drawn.
+each picture's scores (obedience beside the baseline already), and the truth of every cell that could be the best, which
+is the toy world's own judge on other pictures. Then a table of the whole grids: what is recommended, by all cells and
+by a smart grid's, and how far that is from the best in truth. Nothing is drawn.
 """
 
 from __future__ import annotations
@@ -39,7 +40,19 @@ from lora_forge.evaluate.judges.joined import Joined
 from lora_forge.evaluate.judges.readers import ScoringReader
 from lora_forge.evaluate.judges.tags import TagJudge, TraitLikeness
 from lora_forge.evaluate.plan import GridPlan
-from lora_forge.evaluate.scores import BASELINE, SCORES, Judge, Measure, PictureScore, judge_cell, surface_of
+from lora_forge.evaluate.recommend import recommend
+from lora_forge.evaluate.scores import (
+    BASELINE,
+    SCORES,
+    CellScore,
+    Judge,
+    Measure,
+    PictureScore,
+    Surface,
+    judge_cell,
+    surface_of,
+)
+from lora_forge.evaluate.smart import next_cells
 from lora_forge.toyworld.judge import Judge as ToyEye
 from lora_forge.toyworld.judge import load_judge
 from lora_forge.toyworld.subject import TRAIT_TAGS
@@ -148,13 +161,68 @@ def _rounded(measure: Measure | None) -> float | None:
     return None if measure is None else round(measure.mean, 3)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What is said of one grid, whole or smart, and what is true of it."""
+
+    name: str
+    cells: int
+    kept: Cell
+    quality: float
+    best: Cell
+    truth: Mapping[Cell, Truth]
+
+    @classmethod
+    def of(cls, name: str, surface: Surface, truth: Mapping[Cell, Truth]) -> Reading:
+        """By the cells in ``surface``."""
+        found = recommend(surface)
+        best = max((cell for cell in truth if cell != BASELINE), key=lambda cell: truth[cell].quality)
+        return cls(name, len(surface), (found.epoch, found.strength), found.quality, best, truth)
+
+    def row(self) -> list[str]:
+        """Recommended cell, its quality as scored, its true one, and how far that is from the best."""
+        true = self.truth.get(self.kept)
+        told = ["none", "none"] if true is None else [points(true.quality), points(self.top - true.quality)]
+        return [f"{self.kept[0]} at {self.kept[1]:g}", points(self.quality), *told]
+
+    @property
+    def top(self) -> float:
+        """The best cell's true quality."""
+        return self.truth[self.best].quality
+
+
+def points(share: float) -> str:
+    """``0.9823`` as ``98.2``."""
+    return f"{100 * share:.1f}"
+
+
+def smart(plan: GridPlan, surface: Surface) -> Surface:
+    """What a smart grid draws of it, as it asks for it."""
+    known: dict[Cell, CellScore] = {}
+    while wanted := next_cells(plan, known):
+        known |= {cell: surface[cell] for cell in wanted}
+    return known
+
+
+def table(readings: Sequence[tuple[Reading, Reading]]) -> str:
+    """Markdown; of each run the whole grid and the smart one."""
+    titles = ["run", "best in truth", "its quality", "recommended", "scored", "in truth", "gap", "smart: cells"]
+    titles += ["recommended", "gap"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for whole, part in readings:
+        kept, _, _, gap = part.row()
+        cells = [whole.name, f"{whole.best[0]} at {whole.best[1]:g}", points(whole.top), *whole.row(), str(part.cells)]
+        lines.append(f"| {' | '.join([*cells, kept, gap])} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where toyworld_grids.py kept its pictures")
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    eye = load_judge()
+    eye, readings = load_judge(), []
     args.record.mkdir(parents=True, exist_ok=True)
     for place in sorted(path.parent for path in args.out.glob("*/pictures.npz")):
         kind, seed = place.name.rstrip("0123456789"), int(place.name.lstrip("abcdefghijklmnopqrstuvwxyz"))
@@ -166,6 +234,11 @@ def main() -> int:
         scores, truth = score_pictures(grid.plan, own_pictures(grid), judging.judge), truths(grid, eye)
         write_text(args.record / f"{place.name}.json", record_of(grid.plan, kind, seed, scores, truth, judging.photos))
         say(f"{place.name}: {len(scores)} cells, truth of {len(truth)}")
+        if kind == "good":
+            surface = surface_of(grid.plan, scores)
+            parts = (surface, smart(grid.plan, surface))
+            readings.append((Reading.of(place.name, parts[0], truth), Reading.of(place.name, parts[1], truth)))
+    print(table(readings))
     return 0
 
 
