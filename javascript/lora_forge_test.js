@@ -12,7 +12,9 @@
   const form = { told: null, values: {}, plan: null, key: "" };
   // `id`: the test that is looked at; `told`: its GET test/state, with all its cells by "epoch:strength".
   const shown = { id: "", told: null, cells: new Map() };
-  const chosen = { name: "", epoch: null, strength: null };
+  // `isOwn`: a person chose the cell; else it follows the recommendation.
+  const chosen = { name: "", epoch: null, strength: null, isOwn: false };
+  const NO_CELL = { epoch: null, strength: null, isOwn: false };
   const listeners = { form: [], plan: [], state: [], chosen: [] };
   const on = (what, act) => listeners[what].push(act);
   const call = (what) => listeners[what].forEach((act) => act());
@@ -56,8 +58,8 @@
   function choose(wanted) {
     const { id, name, ...cell } = wanted;
     const isOther = name !== undefined && name !== chosen.name;
-    if (isOther) Object.assign(chosen, { name, epoch: null, strength: null });
-    Object.assign(chosen, cell);
+    if (isOther) Object.assign(chosen, { name, ...NO_CELL });
+    if (Object.keys(cell).length) Object.assign(chosen, cell, { isOwn: true });
     call("chosen");
     if (isOther && form.told && form.told.name !== name) {
       form.values = {};
@@ -112,7 +114,7 @@
     if (!here) return;
     await test.guarded(async () => {
       const key = `${here}:${kind()}`;
-      if (key !== form.key) Object.assign(chosen, { name: "", epoch: null, strength: null });
+      if (key !== form.key) Object.assign(chosen, { name: "", ...NO_CELL });
       const told = await get("test/form", { project: here, kind: kind(), name: chosen.name });
       if (here !== project()) return load();
       if (key !== form.key || told.name !== chosen.name) form.values = {};
@@ -150,6 +152,7 @@
   // ------------------------------------------------------------------ one test
 
   async function show(id) {
+    if (id !== shown.id) Object.assign(chosen, NO_CELL);
     shown.id = id;
     forget();
     if (id) await refresh();
@@ -185,8 +188,9 @@
 
   // The recommended cell is the chosen one until a person chooses another.
   function takeBest(told) {
-    if (chosen.epoch !== null || !told.recommendation || told.name !== chosen.name) return;
+    if (chosen.isOwn || !told.recommendation || told.name !== chosen.name) return;
     const { epoch, strength } = told.recommendation;
+    if (chosen.epoch === epoch && chosen.strength === strength) return;
     Object.assign(chosen, { epoch, strength });
     call("chosen");
   }
