@@ -139,7 +139,7 @@ def draw(grid: Grid, host: StandaloneHost, judge: Judge) -> None:
     missing = [cell for cell in grid.cells if cell not in kept]
     drawn = dict(draw_cells(host, grid, missing, [grid.plan]))
     hopeful = [cell for cell in missing if grid.truth_count and _shows_her(judge, drawn[cell])]
-    truth = dict(draw_cells(host, grid, hopeful, fresh(grid)))
+    truth = dict(draw_cells(host, grid, hopeful, fresh(grid) if hopeful else ()))
     kept |= {cell: np.concatenate([drawn[cell], *([truth[cell]] if cell in truth else [])]) for cell in missing}
     told = {f"{cell[0]}_{cell[1]:g}": pixels for cell, pixels in kept.items()}
     write_atomically(path, lambda temporary: _save(temporary, told))
