@@ -19,6 +19,7 @@ from lora_forge.events import text_of
 from lora_forge.i18n import Said, word
 from lora_forge.ports import Desk
 from lora_forge.work.estimate import duration_said
+from lora_forge.work.judge_models import is_toyworld
 from lora_forge.work.judging import prospects
 from lora_forge.work.runs import all_runs, runs_of
 from lora_forge.work.speeds import load_speeds
@@ -102,11 +103,6 @@ def proposal(desk: Desk, project: Project, kind: str, lora: Lora) -> TestRequest
         guidance=style.guidance,
         clip_skip=desk.info().clip_skip,
     )
-
-
-def is_toyworld(desk: Desk, kind: str) -> bool:
-    """Whether the bundled drawn world is tested, in whose pictures other words count."""
-    return kind.startswith("toyworld") or "toyworld" in desk.loaded() or "toyworld" in desk.info().name
 
 
 def swaps_of(project: Project, kind: str, *, is_toy: bool = False) -> tuple[str, ...]:
