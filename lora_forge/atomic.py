@@ -59,7 +59,7 @@ def write_atomically(
     finally:
         _BEING_WRITTEN.discard(temporary.name)
     if waits_for_disk:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -129,7 +129,7 @@ def _rename(source: Path, target: Path) -> None:
             time.sleep(_RENAME_PAUSE_S)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable; Windows and some network disks can't, and need no complaint."""
     if os.name == "nt":
         return

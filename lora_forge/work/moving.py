@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+from lora_forge.atomic import sync_folder
 from lora_forge.errors import LoraFileError
 from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.hashes import file_sha256
@@ -92,7 +93,7 @@ def _move(source: Path, target: Path) -> None:
         check_free(source, target)
         os.replace(source, target)
         return
-    _sync(target.parent)
+    sync_folder(target.parent)
     source.unlink()
 
 
@@ -126,20 +127,9 @@ def _copy(source: Path, target: Path) -> None:
         os.replace(part, target)
     finally:
         clear(target)
-    _sync(target.parent)
+    sync_folder(target.parent)
     source.unlink()
 
 
 def _part(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
