@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageFilter
 
-from benchmarks.toyworld_grids import COARSE, Cell, Grid, Pixels, config_of, grid_of, load_cells, say, seeds_of
+from benchmarks.toyworld_grids import Cell, Grid, Pixels, coarse_grid, config_of, is_drawn, say, seeds_of
 from benchmarks.toyworld_scores import EXPECTS, judging_of, own_pictures, record_of, score_pictures
 from lora_forge.atomic import write_text
 from lora_forge.evaluate.diagnose import diagnose
@@ -36,7 +36,7 @@ from lora_forge.toyworld.subject import photos
 def coarse(kind: str, seed: int, out: Path) -> Grid:
     """The run's grid at the axes that every kind was drawn at."""
     config = config_of(kind, seed)
-    return grid_of(config, out / config.name, 0, **COARSE)
+    return coarse_grid(config, out / config.name)
 
 
 def by_heart(epoch: int, strength: float) -> float:
@@ -77,7 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where toyworld_grids.py kept its pictures")
     parser.add_argument("--seeds", default="0-9")
-    parser.add_argument("--record", type=Path, help="write the planted grids' scores here")
+    parser.add_argument("--record", type=Path, help="write the scores here; of the good runs toyworld_scores.py does")
     args = parser.parse_args()
     torch.set_num_threads(1)
     host, found, seeds = StandaloneHost(checkpoint_path()), {}, seeds_of(args.seeds)
@@ -85,7 +85,7 @@ def main() -> int:
         judging = judging_of(args.out / f"good{seed}" / "project")
         for kind in EXPECTS:
             source = coarse("good" if kind == "copy" else kind, seed, args.out)
-            if not set(source.cells) <= load_cells(source.place):
+            if not is_drawn(source):
                 sys.exit(f"{source.place} is not drawn: toyworld_grids.py --kinds good,under,hot --seeds {seed} first")
             pictures = own_pictures(source)
             if kind == "copy":
@@ -95,7 +95,7 @@ def main() -> int:
             told = diagnose(surface, recommend(surface), judging.photos)
             found[kind, seed] = told.kind
             say(f"{kind}{seed}: {told.kind}. {told.sentence.text()}")
-            if args.record and kind == "copy":
+            if args.record and kind != "good":
                 record = record_of(source.plan, kind, seed, scores, {}, judging.photos)
                 write_text(args.record / f"{kind}{seed}.json", record)
     print(table(found, seeds))

@@ -1,10 +1,10 @@
 """Grids whose truth is known: python benchmarks/toyworld_grids.py --kinds good,under,hot --seeds 0-9 --out DIR
 
 Trains short runs on the bundled toy world (each seed has other photos, another start and other noise), draws each run's
-grid as a person's test would have it (a plain prompt and one with swaps, one seed each, and the baseline), and draws
-every cell again on fresh seeds for the truth: the toy world's own judge on pictures that no score has seen. Everything
-is kept in DIR/NAME, so that scores can be computed anew without drawing (toyworld_scores.py). What is there is not
-made twice.
+grid as a person's test would have it (a plain prompt and one with swaps, and the baseline): of good runs the whole one
+with one seed a prompt, of all a coarse one with two, for the diagnosis. Cells of the whole ones are drawn again on
+fresh seeds for the truth: the toy world's own judge on pictures that no score has seen. Everything is kept in DIR/NAME,
+so that scores can be computed anew without drawing (toyworld_scores.py). What is there is not made twice.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Grid:
     place: Path
     plan: GridPlan
     truth_count: int = 8
+    file: str = "pictures.npz"
 
     @property
     def loras(self) -> Path:
@@ -116,17 +117,30 @@ def train_run(config: TrainConfig, place: Path, host: StandaloneHost, photos: in
 
 
 COARSE: Mapping[str, tuple[Any, ...]] = {"epochs": (2, 4, 6, 8, 10), "strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}
-"""Axes of a run that is drawn for its diagnosis alone."""
+"""Axes of the grids that the diagnosis is asked by."""
 
 
-def grid_of(config: TrainConfig, place: Path, truth_count: int = 8, **axes: Any) -> Grid:
-    """What a person's test of this run asks for: one seed, 6 sampler steps, guidance 4, and the baseline."""
-    seeds = (100 * config.seed,)
+def grid_of(config: TrainConfig, place: Path, truth_count: int = 8, seeds: int = 1, **axes: Any) -> Grid:
+    """What a person's test of this run asks for: 6 sampler steps, guidance 4, and the baseline."""
+    first = 100 * config.seed
     plan = GridPlan(
-        PLAIN, epochs=tuple(range(1, config.epochs + 1)), seeds=seeds, width=64, height=64, steps=6, guidance=4.0,
-        strengths=(0.0, *(round(count / 10, 1) for count in range(1, 11))), swap_prompt=SWAPPED, swaps=SWAPS,
-    )  # fmt: skip
+        PLAIN,
+        epochs=tuple(range(1, config.epochs + 1)),
+        seeds=tuple(range(first, first + seeds)),
+        width=64,
+        height=64,
+        steps=6,
+        guidance=4.0,
+        strengths=(0.0, *(round(count / 10, 1) for count in range(1, 11))),
+        swap_prompt=SWAPPED,
+        swaps=SWAPS,
+    )
     return Grid(place, replace(plan.named(config.name), **axes), truth_count)
+
+
+def coarse_grid(config: TrainConfig, place: Path) -> Grid:
+    """What the diagnosis is asked by: a quarter of the cells, two seeds each, no truth."""
+    return replace(grid_of(config, place, 0, seeds=2, **COARSE), file="coarse.npz")
 
 
 def draw(grid: Grid, host: StandaloneHost, judge: Judge) -> None:
@@ -134,9 +148,11 @@ def draw(grid: Grid, host: StandaloneHost, judge: Judge) -> None:
 
     All in one call to the host, which then puts the LoRA on once.
     """
-    path = grid.place / "pictures.npz"
+    path = grid.place / grid.file
     kept = load_pictures(grid) if path.exists() else {}
     missing = [cell for cell in grid.cells if cell not in kept]
+    if not missing:
+        return
     drawn = dict(draw_cells(host, grid, missing, [grid.plan]))
     hopeful = [cell for cell in missing if grid.truth_count and _shows_her(judge, drawn[cell])]
     truth = dict(draw_cells(host, grid, hopeful, fresh(grid) if hopeful else ()))
@@ -173,14 +189,14 @@ def mean(values: Sequence[float]) -> float:
 
 def load_pictures(grid: Grid) -> dict[Cell, Pixels]:
     """What was drawn so far, by cell."""
-    with np.load(grid.place / "pictures.npz") as kept:
+    with np.load(grid.place / grid.file) as kept:
         return {_cell(key): kept[key] for key in kept.files}
 
 
-def load_cells(place: Path) -> set[Cell]:
-    """Which cells were drawn so far."""
-    with np.load(place / "pictures.npz") as kept:
-        return {_cell(key) for key in kept.files}
+def is_drawn(grid: Grid) -> bool:
+    """Whether every cell is there."""
+    path = grid.place / grid.file
+    return path.exists() and set(grid.cells) <= set(load_pictures(grid))
 
 
 def images_of(pixels: Pixels) -> list[Image.Image]:
@@ -211,10 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default="good,under,hot")
     parser.add_argument("--seeds", default="0-9")
-    parser.add_argument("--truth", type=int, default=8, help="pictures a cell for the truth")
-    parser.add_argument("--full", default="good", help="kinds of which the whole grid and its truth are drawn")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--no-drawing", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     host, judge = StandaloneHost(checkpoint_path(), most_pictures=64), load_judge()
@@ -222,14 +235,10 @@ def main() -> int:
         for kind in args.kinds.split(","):
             config = config_of(kind, seed)
             place = args.out / config.name
-            seconds = train_run(config, place, host)
-            say(f"{config.name} trained: {seconds:.0f} CPU-s")
-            if not args.no_drawing:
-                started = time.process_time()
-                is_full = kind in args.full.split(",")
-                grid = grid_of(config, place, args.truth) if is_full else grid_of(config, place, 0, **COARSE)
+            seconds, started = train_run(config, place, host), time.process_time()
+            for grid in (*([grid_of(config, place)] if kind == "good" else []), coarse_grid(config, place)):
                 draw(grid, host, judge)
-                say(f"{config.name} drawn: {time.process_time() - started:.0f} CPU-s")
+            say(f"{config.name}: trained {seconds:.0f}, drawn {time.process_time() - started:.0f} CPU-s")
     return 0
 
 

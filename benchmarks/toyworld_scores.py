@@ -1,9 +1,10 @@
 """Scores and truth of toy grids, as small records: python benchmarks/toyworld_scores.py --out DIR --record FOLDER
 
-Scores every grid that toyworld_grids.py drew into DIR with the judges that the product uses and writes one JSON a run:
-each picture's scores (obedience beside the baseline already), and the truth of every cell that could be the best, which
-is the toy world's own judge on other pictures. Then a table of the whole grids: what is recommended, by all cells and
-by a smart grid's, and how far that is from the best in truth. Nothing is drawn.
+Scores the whole grids that toyworld_grids.py drew into DIR with the judges that the product uses and writes one JSON a
+run: each picture's scores (obedience beside the baseline already), and the truth of every cell that could be the best,
+which is the toy world's own judge on other pictures. Then a table: what is recommended, by all cells and by a smart
+grid's, and how far that is from the best in truth. Nothing is drawn. The coarse grids of all kinds of runs are scored
+and recorded by toyworld_diagnosis.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import torch
 from PIL import Image
 
 from benchmarks.toyworld_grids import (
-    COARSE,
     SWAPS,
     Cell,
     Grid,
@@ -28,10 +28,11 @@ from benchmarks.toyworld_grids import (
     config_of,
     grid_of,
     images_of,
-    load_cells,
+    is_drawn,
     load_pictures,
     mean,
     say,
+    seeds_of,
 )
 from lora_forge.atomic import write_text
 from lora_forge.evaluate.judges.copying import CopyingJudge
@@ -219,36 +220,27 @@ def table(readings: Sequence[tuple[Reading, Reading]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where toyworld_grids.py kept its pictures")
+    parser.add_argument("--seeds", default="0-9")
     parser.add_argument("--record", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     eye, readings = load_judge(), []
     args.record.mkdir(parents=True, exist_ok=True)
-    for place in sorted(path.parent for path in args.out.glob("*/pictures.npz")):
-        kind, seed = place.name.rstrip("0123456789"), int(place.name.lstrip("abcdefghijklmnopqrstuvwxyz"))
-        grid = kept_grid(kind, seed, place)
-        if grid is None:
-            say(f"{place.name} is not drawn whole yet")
-            continue
-        judging = judging_of(place / "project")
+    for seed in seeds_of(args.seeds):
+        config = config_of("good", seed)
+        grid = grid_of(config, args.out / config.name)
+        if not is_drawn(grid):
+            sys.exit(f"{grid.place} is not drawn whole: toyworld_grids.py --kinds good --seeds {seed} first")
+        judging = judging_of(grid.place / "project")
         scores, truth = score_pictures(grid.plan, own_pictures(grid), judging.judge), truths(grid, eye)
-        write_text(args.record / f"{place.name}.json", record_of(grid.plan, kind, seed, scores, truth, judging.photos))
-        say(f"{place.name}: {len(scores)} cells, truth of {len(truth)}")
-        if kind == "good":
-            surface = surface_of(grid.plan, scores)
-            parts = (surface, smart(grid.plan, surface))
-            readings.append((Reading.of(place.name, parts[0], truth), Reading.of(place.name, parts[1], truth)))
+        record = record_of(grid.plan, "good", seed, scores, truth, judging.photos)
+        write_text(args.record / f"{config.name}.json", record)
+        surface = surface_of(grid.plan, scores)
+        parts = (surface, smart(grid.plan, surface))
+        readings.append((Reading.of(config.name, parts[0], truth), Reading.of(config.name, parts[1], truth)))
+        say(f"{config.name}: {len(scores)} cells, truth of {len(truth)}")
     print(table(readings))
     return 0
-
-
-def kept_grid(kind: str, seed: int, place: Path) -> Grid | None:
-    """The grid whose pictures lie in ``place``, full or coarse; None when some are missing."""
-    config, there = config_of(kind, seed), load_cells(place)
-    for grid in (grid_of(config, place), grid_of(config, place, **COARSE)):
-        if set(grid.cells) <= there:
-            return grid
-    return None
 
 
 if __name__ == "__main__":
