@@ -125,9 +125,11 @@
     const value = field ? Number(field.value) : NaN;
     return Number.isFinite(value) && field.value !== "" ? value : otherwise;
   };
+  // What is chosen at the top: the frames follow a moment later, each in its turn.
   const language = () => {
+    const chosen = $("#lora_forge_language input:checked");
     const place = $("#lora_forge_live .lf-live");
-    return place ? place.dataset.language : "en";
+    return (chosen && chosen.value) || (place && place.dataset.language) || "en";
   };
   // Of the project they were listed for: by now another one may be chosen.
   const thumb = (photo) => address("thumb", { project: photo.project, key: photo.key, v: photo.stamp });

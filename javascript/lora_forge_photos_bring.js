@@ -95,9 +95,8 @@
         }
       }
       if (batch === null) return tellImport({ imported: 0, present: 0, skipped: refused });
-      const trigger = $("#lora_forge_trigger input, #lora_forge_trigger textarea");
       tell(say("reading"));
-      const body = { project: project(), trigger_word: trigger ? trigger.value.trim() : "", batch };
+      const body = { project: project(), trigger_word: triggerWord(), batch };
       const answer = await post("import", body);
       tellImport({ ...answer, skipped: [...refused, ...answer.skipped] });
     });
@@ -133,4 +132,10 @@
   const show = () => ui.drop.scrollIntoView({ block: "center" });
 
   desk.bring = { build, show };
+
+  // What the Train step's form says, if it is this project's: a new one is not to inherit the word of another.
+  function triggerWord() {
+    const { told, trigger } = (forge.train && forge.train.form) || {};
+    return told && told.project === project() ? trigger.trim() : "";
+  }
 })();

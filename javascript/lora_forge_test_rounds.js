@@ -23,7 +23,6 @@
     ui.rounds = part("section.lf-part", { hidden: true }, part("h4", {}, say("side_by_side")), ui.table);
     put(place, part("h3", {}, say("title")), ui.advice, ui.line, ui.rounds);
     key = "";
-    if (told) draw();
     refresh();
   }
 

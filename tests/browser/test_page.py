@@ -63,7 +63,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     assert "step 4/4" in live
     assert "anna_v2-000001.safetensors, anna_v2-000002.safetensors" in live
     assert re.search(r"mean of the last epoch \d\.\d{4}", live)
-    files = sorted(path.name for path in (served.data / "loras").iterdir())
+    files = sorted(path.name for path in (served.data / "loras").glob("anna*"))
     assert files == ["anna_v2-000001.safetensors", "anna_v2-000002.safetensors"]
     # its name is used now; the form is ready for the next
     wait_for_value(page, "#lora_forge_name input", "anna_v3")
@@ -112,8 +112,9 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
 def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
     go(page, "train")
     go(page, "test")
+    page.fill("#lora_forge_test [data-key=strengths] input", "much")
     page.click("#lora_forge_test_command")
-    page.wait_for_selector("#lora_forge_test .lf-error")
+    page.wait_for_selector("#lora_forge_test .lf-error:has-text('much')")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -18,7 +18,7 @@ ADVICE = Said(
     "Keep {cell}: {facts}.",
     {
         "cell": Said("epoch {epoch} at strength {strength}", {"epoch": 6, "strength": "0.9"}),
-        "facts": Said("{likeness} like the subject ({pictures})", {"likeness": "90 %", "pictures": Said("1 picture")}),
+        "facts": Several((Said("{share} like the subject", {"share": "90 %"}), Said("1 picture")), " · "),
     },
 )
 STARTED = RunStarted(
@@ -85,8 +85,8 @@ EXPECTED: list[tuple[Event, str, str]] = [
     (StageStarted("sew", 4, "cells"), "sew: 4 cells.", "sew: 4 格."),
     (
         Recommended(6, 0.9, ADVICE),
-        "Keep epoch 6 at strength 0.9: 90 % like the subject (1 picture).",
-        "建议保留第 6 轮、强度 0.9：相似度 90 %（1 张图）。",
+        "Keep epoch 6 at strength 0.9: 90 % like the subject · 1 picture.",
+        "建议保留第 6 轮、强度 0.9：相似度 90 % · 1 张图。",
     ),
     (
         STARTED,

@@ -149,10 +149,12 @@ def test_a_second_run_in_the_same_folder_is_refused(
     assert [line["event"] for line in read_journal(tmp_path / "run")].count("RunStarted") == 1
 
 
-def test_a_resumed_run_of_another_length_says_what_becomes_of_its_rate(
+def test_a_stopped_run_of_another_length_says_what_becomes_of_its_rate(
     tmp_path: Path, prepared: PreparedSet, model: BorrowedModel
 ) -> None:
-    tiny.run(tmp_path, tiny.config(epochs=1), prepared, model)
+    box = CommandBox()
+    first = tiny.Recorder(lambda e: box.send(Command.STOP_AND_SAVE) if isinstance(e, StepDone) else None)
+    tiny.run(tmp_path, tiny.config(epochs=1), prepared, model, first, box)
     recorder = tiny.Recorder()
     settings = tiny.config(epochs=2)
     tiny.run(tmp_path, settings, prepared, model, recorder, resume=True)
