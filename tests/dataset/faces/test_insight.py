@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +138,6 @@ def test_nothing_of_the_process_is_changed(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "ORT_DISABLE_TELEMETRY" not in os.environ
 
 
 @pytest.mark.parametrize("degrees", [0, 15, 30, 45, 60, 75, -30, -60])
