@@ -17,7 +17,7 @@ EPOCHS, STRENGTHS = 4, (0.0, 0.5, 1.0)
 @pytest.mark.slow
 @pytest.mark.once
 def test_a_short_run_is_read_as_it_truly_is(tmp_path: Path) -> None:
-    """Measured at seed 1: see benchmarks/README.md for whole runs."""
+    """Four epochs of the third good way; what whole runs give stands in benchmarks/README.md."""
     pytest.importorskip("diffusers")
     from benchmarks.toyworld_grids import config_of, draw, grid_of, train_run
     from benchmarks.toyworld_scores import judging_of, own_pictures, score_pictures, truths
