@@ -59,7 +59,7 @@ def test_the_round_trip_through_the_vae_is_a_copy(judge: CopyingJudge) -> None:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         rebuilt = decode(model, encode_images(model, images, range(len(images))))
     assert min(copying(judge, rebuilt)) > 0.5
-    assert np.mean(copying(judge, rebuilt)) > 0.7
+    assert np.mean(copying(judge, rebuilt)) > 0.65
 
 
 def test_a_photo_moved_by_a_pixel_is_a_copy(judge: CopyingJudge) -> None:
