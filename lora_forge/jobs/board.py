@@ -126,7 +126,8 @@ class JobBoard:
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait for the present job's thread."""
-        thread = self._job.thread
+        with self._lock:  # held by whoever starts one, until its thread is there
+            thread = self._job.thread
         if thread is not None:
             thread.join(timeout_s)
 

@@ -58,7 +58,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     page.wait_for_selector("#lora_forge_repeats.lf-changed :text('default: 20')")
 
     page.click("#lora_forge_start")
-    page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]", timeout=300_000)
+    page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]:has-text('step 4/4')", timeout=300_000)
     live = page.inner_text("#lora_forge_live")
     assert "step 4/4" in live
     assert "anna_v2-000001.safetensors, anna_v2-000002.safetensors" in live

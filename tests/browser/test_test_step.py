@@ -24,7 +24,9 @@ def open_girl(page: Any, girl: str) -> None:
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     go(page, "test")
-    wait_for_value(page, "#lora_forge_test_lora", girl)
+    page.wait_for_selector(f"#lora_forge_test_lora > option[value={girl}]", state="attached")  # of the project itself
+    page.select_option("#lora_forge_test_lora", girl)  # another test may have begun a newer one
+    wait_for_value(page, f"{TEST} [data-key=epochs] input", "1-3")
 
 
 def ask_for(page: Any, mode: str, **fields: str) -> None:
@@ -51,7 +53,6 @@ def pictures(page: Any) -> int:
 
 def test_a_grid_is_drawn_scored_and_read(page: Any, served: Served, girl: str) -> None:
     open_girl(page, girl)
-    wait_for_value(page, f"{TEST} [data-key=epochs] input", "1-3")
     page.wait_for_selector(f"{TEST} .lf-judges li[data-score=identity]", state="attached")
     ask_for(page, "full", strengths="0.5, 1", width="64", height="64", steps="4")
     page.wait_for_selector("#lora_forge_test_plan .lf-info")
@@ -114,3 +115,4 @@ def test_a_test_is_stopped_goes_on_and_is_thrown_away(page: Any, served: Served,
     page.click(f"{TEST} [data-act=remove]")
     page.wait_for_selector(f"{TEST} .lf-good:has-text('trash')")
     assert page.locator("#lora_forge_tests option").count() == before
+    page.wait_for_function("loraForge.kit.get('status').then((told) => told.state === 'stopped')")

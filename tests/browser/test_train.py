@@ -90,6 +90,7 @@ _NOTIFIED = """window.notified = []; window.Notification = class {
 def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: list[str]) -> None:
     page.add_init_script(_NOTIFIED)  # for the page as it is opened anew below
     toyworld(page, "told", pictures)
+    page.wait_for_function("loraForge.kit.get('status').then((told) => !/running|waiting|stopping/.test(told.state))")
     page.click("#lora_forge_trial")
     page.wait_for_selector("#lora_forge_trial_result .lf-good", timeout=120_000)
     knob(page, "repeats", 40)
