@@ -8,7 +8,7 @@
   const { mount, part, put } = kit;
   const test = forge.test;
 
-  let wasRunning = false;
+  let lastJob = null; // the board's, of which this page has seen the end
   let shownFor = "";
 
   function build(place) {
@@ -33,11 +33,11 @@
   // The test that the board works on is looked at, whoever started it.
   forge.onTold((told) => {
     if (!test.place) return;
+    const isOver = !["waiting", "running", "stopping"].includes(told.state);
+    const isNew = isOver && lastJob !== null && lastJob !== told.job; // short ones are never seen at work
+    if (isOver || lastJob === null) lastJob = isOver ? told.job : told.job - 1;
     const { about } = told;
-    const isOurs = Boolean(about && about.test) && about.project === kit.project();
-    const isRunning = isOurs && ["waiting", "running", "stopping"].includes(told.state);
-    if (wasRunning && !isRunning && test.now().id) test.refresh().then(() => test.load());
-    wasRunning = isRunning;
+    if (isNew && about && about.test && about.project === kit.project() && test.now().id) test.refresh().then(() => test.load());
   });
   forge.onFiles(() => test.place && reload());
 

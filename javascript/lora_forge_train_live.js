@@ -113,7 +113,8 @@
     ui.goOn.hidden = !told.is_paused;
     ui.controls.querySelector("#lora_forge_prompts").disabled = !isOn;
     if (isOn && told.about && (!before || before.job !== told.job)) wanted = null; // a new run comes into view
-    if (before && before.job === told.job && RUNNING.includes(before.state) && !isOn) ended(told);
+    // a short job on a warm program begins and ends between two looks
+    if (before && !isOn && (before.job !== told.job || RUNNING.includes(before.state))) ended(told);
   }
 
   function ended(told) {

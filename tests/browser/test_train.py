@@ -16,16 +16,6 @@ from tests.browser.test_page import bring, go, wait_for_value
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A program of this module's own: runs that other tests began are none of these."""
-    pytest.importorskip("gradio", reason="NO BROWSER TEST RAN: gradio is not installed")
-    program = Program(tmp_path_factory.mktemp("train"))
-    program.start()
-    yield Served(program.address, program.data)
-    program.end()
-
-
 def state(page: Any, wanted: str) -> None:
     page.wait_for_selector(f"#lora_forge_live .lf-live[data-state={wanted}]", timeout=120_000)
 
