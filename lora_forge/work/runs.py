@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_forge.dataset.project import Project
-from lora_forge.errors import DatasetError, TrainingError
+from lora_forge.errors import TrainingError
 from lora_forge.lora_file.names import SUFFIX
 from lora_forge.train.claim import is_claimed
 from lora_forge.train.journal import FILE_NAME as JOURNAL
@@ -21,6 +21,7 @@ from lora_forge.work.run_file import FILE_NAME as RUN_FILE
 from lora_forge.work.run_file import order_of, read_run_file
 from lora_forge.work.scrubbing import Scrubber
 from lora_forge.work.settings import CONFIG_FILE
+from lora_forge.work.trashing import to_trash
 
 RESUMABLE = ("interrupted", "stopped", "failed")
 _FILES_OF = re.compile(r"(.+)-(?:\d{6}|step\d{8})" + re.escape(SUFFIX))
@@ -235,13 +236,4 @@ def remove_run(project: Project, name: str) -> Path:
     run = find_run(project, name)
     if run.is_claimed:
         raise TrainingError("The run {name} is at work already.", "Wait for its end, or stop it.", name=name)
-    trash = project.trash_dir / "runs"
-    try:
-        trash.mkdir(parents=True, exist_ok=True)
-        taken = set(os.listdir(trash))
-        numbers = (f"{name} ({number})" for number in range(2, len(taken) + 3))
-        place = trash / next(one for one in (name, *numbers) if one not in taken)
-        os.rename(run.folder, place)
-    except OSError as cause:
-        raise DatasetError("{path} can't be moved to the trash: {cause}.", path=name, cause=cause) from cause
-    return place
+    return to_trash(project, run.folder, "runs")

@@ -23,6 +23,7 @@ from lora_forge.evaluate.scores import PictureScore
 from lora_forge.i18n import Said, word
 from lora_forge.ports import PictureRequest
 from lora_forge.work.albums.request import AlbumRequest
+from lora_forge.work.trashing import to_trash
 
 FILE = "album.json"
 FOLDER = "albums"
@@ -183,16 +184,7 @@ def remove_album(project: Project, name: str) -> Path:
         DatasetError: there is none.
         DatasetError: it can't be moved.
     """
-    album, home = load_album(project, name), project.trash_dir / FOLDER
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        taken = set(os.listdir(home))
-        numbers = (f"{name} ({number})" for number in range(2, len(taken) + 3))
-        place = home / next(one for one in (name, *numbers) if one not in taken)
-        os.rename(album.folder, place)
-    except OSError as cause:
-        raise DatasetError("{path} can't be moved to the trash: {cause}.", path=name, cause=cause) from cause
-    return place
+    return to_trash(project, load_album(project, name).folder, FOLDER)
 
 
 def _made(home: Path, stem: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from lora_forge.work.testing.files import (
 )
 from lora_forge.work.testing.records import unpacked_record, unpacked_records
 from lora_forge.work.testing.request import TestRequest
+from lora_forge.work.trashing import to_trash
 
 ENDINGS = ("done", "stopped", "failed")
 
@@ -224,16 +224,7 @@ def remove_test(project: Project, id: str) -> Path:
     folder = test_dir(project, id)
     if is_claimed(folder):
         raise ConfigError("The test {id} is at work.", "Wait for its end, or stop it.", id=id)
-    trash = project.trash_dir / FOLDER
-    try:
-        trash.mkdir(parents=True, exist_ok=True)
-        taken = set(os.listdir(trash))
-        names = (id, *(f"{id} ({number})" for number in range(2, len(taken) + 3)))
-        place = trash / next(name for name in names if name not in taken)
-        os.rename(folder, place)
-    except OSError as cause:
-        raise DatasetError("{path} can't be moved to the trash: {cause}.", path=id, cause=cause) from cause
-    return place
+    return to_trash(project, folder, FOLDER)
 
 
 def _state(folder: Path, about: Mapping[str, Any]) -> str:
