@@ -12,8 +12,9 @@
   const form = { told: null, values: {}, plan: null, key: "" };
   // `id`: the test that is looked at; `told`: its GET test/state, with all its cells by "epoch:strength".
   const shown = { id: "", told: null, cells: new Map() };
-  // `isOwn`: a person chose the cell; else it follows the recommendation.
-  const chosen = { name: "", epoch: null, strength: null, isOwn: false };
+  // `isNamed`: a person chose the LoRA; else it is the project's newest. `isOwn`: a person chose the cell; else it follows
+  // the recommendation.
+  const chosen = { name: "", isNamed: false, epoch: null, strength: null, isOwn: false };
   const NO_CELL = { epoch: null, strength: null, isOwn: false };
   const listeners = { form: [], plan: [], state: [], chosen: [] };
   const on = (what, act) => listeners[what].push(act);
@@ -59,6 +60,7 @@
     const { id, name, ...cell } = wanted;
     const isOther = name !== undefined && name !== chosen.name;
     if (isOther) Object.assign(chosen, { name, ...NO_CELL });
+    if (name !== undefined) chosen.isNamed = true;
     if (Object.keys(cell).length) Object.assign(chosen, cell, { isOwn: true });
     call("chosen");
     if (isOther && form.told && form.told.name !== name) {
@@ -114,12 +116,16 @@
     if (!here) return;
     await test.guarded(async () => {
       const key = `${here}:${kind()}`;
-      if (key !== form.key) Object.assign(chosen, { name: "", ...NO_CELL });
-      const told = await get("test/form", { project: here, kind: kind(), name: chosen.name });
+      if (key !== form.key) Object.assign(chosen, { name: "", isNamed: false, ...NO_CELL });
+      const isMeant = chosen.isNamed || Object.keys(form.values).length > 0;
+      const told = await get("test/form", { project: here, kind: kind(), name: isMeant ? chosen.name : "" });
       if (here !== project()) return load();
-      if (key !== form.key || told.name !== chosen.name) form.values = {};
+      if (key !== form.key) form.values = {};
       Object.assign(form, { told, key });
-      chosen.name = told.name;
+      if (told.name !== chosen.name) {
+        form.values = {};
+        Object.assign(chosen, { name: told.name, isNamed: false, ...NO_CELL });
+      }
       call("form");
       call("chosen");
       planSoon();

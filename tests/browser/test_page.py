@@ -36,9 +36,13 @@ def bring(page: Any, project: str, pictures: list[str]) -> None:
 
 
 def wait_for_value(page: Any, selector: str, value: str) -> None:
-    page.wait_for_function(
-        "([selector, value]) => (document.querySelector(selector) || {}).value === value", arg=[selector, value]
-    )
+    """Wait for a field's value; says which it has instead."""
+    read = "(selector) => (document.querySelector(selector) || {}).value"
+    for _ in range(300):
+        if page.evaluate(read, selector) == value:
+            return
+        page.wait_for_timeout(100)
+    assert page.evaluate(read, selector) == value, selector
 
 
 def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[str]) -> None:
@@ -73,7 +77,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     go(page, "test")
     wait_for_value(page, "#lora_forge_test_lora", "anna_v2")
     wait_for_value(page, "#lora_forge_test [data-key=epochs] input", "1-2")
-    wait_for_value(page, "#lora_forge_test [data-key=prompt] textarea", "anna, <lora:anna_v2-NUM:STRENGTH>")
+    wait_for_value(page, "#lora_forge_test [data-key=prompt] textarea", "anna, 1girl, <lora:anna_v2-NUM:STRENGTH>")
     page.click("#lora_forge_test_command")
     page.wait_for_selector("#lora_forge_test pre")
     assert "--epochs 1-2" in page.inner_text("#lora_forge_test pre")
