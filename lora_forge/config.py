@@ -162,8 +162,15 @@ class TrainConfig:
     precision: Precision = setting(
         "auto", "How exact the numbers are; automatic takes what the device does well, fp32 is slow and safe."
     )
-    gradient_checkpointing: bool = setting(
-        False, "Compute parts of a step twice instead of keeping them: about a third slower, much less memory."
+    gradient_checkpointing: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Compute parts of a step twice instead of keeping them: about a third slower, much less memory, the same "
+        "result; automatic: where the free memory would not do without.",
+    )
+    base_storage: Literal["as_lent", "fp8"] = setting(
+        "as_lent",
+        "How the frozen base lies in memory while learning: as it was loaded, or in 8 bits, half of fp16; its numbers "
+        "get coarser by about 3 %. A WebUI's own checkpoint stays as it lends it.",
     )
     encode_ahead: Literal["auto", "on", "off"] = setting(
         "auto", "Encode all photos before the first step, or each when it is first met; automatic: off on a CPU."
@@ -182,6 +189,13 @@ class TrainConfig:
         1000,
     )
     preview_every_steps: int = setting(0, "Draw previews every so many steps; 0 draws none.", 0)
+    preview_share: float = setting(
+        0.0,
+        "Previews take at most this share of the run's time, those that would take more are left out; 0.1 is a tenth, "
+        "0 draws every one. The first and the last are always drawn.",
+        0.0,
+        0.9,
+    )
     preview_prompts: tuple[str, ...] = setting(
         (), "What the previews show, a prompt a line; TRIGGER stands for the trigger word."
     )
@@ -189,6 +203,8 @@ class TrainConfig:
     preview_guidance: float = setting(7.0, "How closely a preview follows its prompt (CFG).", 0.0, 30.0)
 
     def __post_init__(self) -> None:
+        if isinstance(self.gradient_checkpointing, bool):  # what it was once, and still is in older code
+            object.__setattr__(self, "gradient_checkpointing", "on" if self.gradient_checkpointing else "off")
         problems = [*_range_problems(self), *_cross_problems(self)]
         if problems:
             raise ConfigError("{problems}", problems=Several(tuple(problems), "; "))
@@ -277,7 +293,10 @@ def _coerce(value: Any, hint: Any) -> Any:
     """``value`` as ``hint`` wants it; text (from a command line) is read, other kinds must already fit."""
     origin = typing.get_origin(hint)
     if origin is Literal:
-        if value not in typing.get_args(hint):
+        choices = typing.get_args(hint)
+        if value not in choices and {"on", "off"} <= set(choices):
+            return "on" if _coerce_bool(value) else "off"
+        if value not in choices:
             raise ValueError(value)
         return value
     if origin is tuple:

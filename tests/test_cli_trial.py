@@ -43,5 +43,5 @@ def test_what_does_not_fit_comes_with_what_to_lower(words: list[str], capsys: py
         assert main([*words, "--set", "batch_size=2"]) == 1
     out = capsys.readouterr().out
     assert "It does not fit: the memory was full while the weights were updated." in out
-    assert "--set gradient_checkpointing=True" in out
+    assert "--set gradient_checkpointing=on" in out
     assert "--set batch_size=1 --set gradient_accumulation=2" in out

@@ -132,7 +132,7 @@ def _run(facts: RunFacts) -> dict[str, object]:
         "ss_batch_size_per_device": config.batch_size,
         "ss_total_batch_size": config.batch_size * config.gradient_accumulation,
         "ss_gradient_accumulation_steps": config.gradient_accumulation,
-        "ss_gradient_checkpointing": config.gradient_checkpointing,
+        "ss_gradient_checkpointing": config.gradient_checkpointing == "on",
         "ss_mixed_precision": {"fp32": "no"}.get(facts.precision, facts.precision),
         "ss_seed": config.seed,
         "ss_cache_latents": True,

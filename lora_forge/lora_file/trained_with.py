@@ -29,6 +29,7 @@ _SAME = {
     "ss_batch_size_per_device": "train_batch_size",
     "ss_gradient_accumulation_steps": "gradient_accumulation_steps",
     "ss_gradient_checkpointing": "gradient_checkpointing",
+    "ss_fp8_base": "fp8_base",
     "ss_clip_skip": "clip_skip",
     "ss_resolution": "resolution",
     "ss_enable_bucket": "enable_bucket",

@@ -78,7 +78,7 @@ def training_memory(family: Family, config: TrainConfig) -> MemoryEstimate:
     device, cost = pick_device(), _COSTS[family]
     width = 4 if device.type == "cpu" and config.precision in ("auto", "fp32") else 2
     area = config.resolution_px**2 / _AREA_PX * config.batch_size
-    kept = cost.checkpointed_bytes * 1.5 if config.gradient_checkpointing else cost.kept_bytes  # 1.5: one part anew
+    kept = cost.checkpointed_bytes * 1.5 if config.gradient_checkpointing == "on" else cost.kept_bytes  # 1.5: one part anew
     trained = trained_numbers(family, config) * _BYTES_A_TRAINED_WEIGHT
     weights = cost.weights * width
     needed = weights + kept * area * width / 2 + trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)

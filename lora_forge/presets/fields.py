@@ -32,6 +32,8 @@ _CHOICES: Mapping[str, str] = {
     "auto": word("Automatic"),
     "on": word("On"),
     "off": word("Off"),
+    "as_lent": word("As loaded"),
+    "fp8": word("8 bits (fp8)"),
     "epsilon": word("Noise (epsilon)"),
     "v_prediction": word("Velocity (v)"),
     "attention": word("Attention"),
@@ -55,6 +57,7 @@ _STEPS: Mapping[str, float] = {
     "lora_plus_ratio": 1,
     "min_snr_gamma": 0.5,
     "max_grad_norm": 0.1,
+    "preview_share": 0.05,
     "preview_guidance": 0.5,
 }
 

@@ -86,6 +86,9 @@ def _single(key: str, value: Any, found: Translated) -> None:
     elif key == "seed":
         if _number(value):  # 0 is "any" there
             found.take(key, key, value)
+    elif key in ("fp8_base", "fp8_base_unet"):
+        if _is_on(value):
+            found.take(key, "base_storage", "fp8")
     elif key == "zero_terminal_snr":
         if _is_on(value):
             found.take(key, key, "on")

@@ -146,6 +146,13 @@ MEMORY = (
         word("much less"),
     ),
     Note(
+        "base_storage",
+        word("Base model in memory"),
+        word("8 bits: a little coarser"),
+        word("8 bits: a little longer"),
+        word("8 bits: half of fp16 for the weights"),
+    ),
+    Note(
         "precision",
         word("Precision"),
         word("hardly any"),
@@ -168,6 +175,12 @@ SAVING = (
         word("none"),
         word("each costs a picture"),
         word("as a picture of that size"),
+    ),
+    Note(
+        "preview_share",
+        word("Previews' share of the time"),
+        word("none"),
+        word("lower: fewer previews, a shorter run"),
     ),
     Note("preview_prompts", word("Preview prompts"), word("none"), word("each costs a picture")),
     Note("preview_steps", word("Preview sampler steps"), word("more: cleaner previews"), _MORE_TIME),

@@ -141,13 +141,18 @@ COMMON: Mapping[str, Reason] = {
     ),
     "gradient_accumulation": Reason(word("One picture a step is wanted, so none are summed."), ("kohya_ss",)),
     "gradient_checkpointing": Reason(
-        word("At this size an 8 GB card does without, and it is a third faster so."), ("sd-scripts",)
+        word("On only where the free memory would not do without: off is a third faster, and learns the same."),
+        ("here", "sd-scripts"),
     ),
+    "base_storage": Reason(word("As exact as it was loaded; 8 bits are for cards with no room left."), ("here",)),
     "precision": Reason(_ITSELF, ("here",)),
     "encode_ahead": Reason(_ITSELF, ("here",)),
     "device": Reason(_ITSELF, ("here",)),
     "preview_every_steps": Reason(
         word("About every 50 steps, here every {steps}, so that each epoch ends with one."), ("tutorial",)
+    ),
+    "preview_share": Reason(
+        word("A tenth at most: on a card none is left out, on a CPU a preview takes as long as many steps."), ("here",)
     ),
     "preview_prompts": Reason(word("Without answers about traits the trigger word alone is drawn."), ("tutorial",)),
     "preview_steps": Reason(_PREVIEW, ("webui",)),
@@ -183,10 +188,8 @@ SPECIAL: Mapping[tuple[str, str, str], Reason] = {
     ("", "sdxl", "clip_skip"): Reason(word("This family is used with the layer it was made with."), ("stability",)),
     ("", "sdxl", "te_learning_rate"): _XL_TE,
     ("", "sdxl", "gradient_checkpointing"): Reason(
-        word("Without it SDXL does not fit a 12 GB card."), ("sd-scripts", "kohya_ss")
-    ),
-    ("", "sd2", "gradient_checkpointing"): Reason(
-        word("At this size a 12 GB card does without, and it is a third faster so."), ("ours",)
+        word("Automatic turns it on where it is needed: without it SDXL does not fit a 12 GB card."),
+        ("sd-scripts", "kohya_ss"),
     ),
     ("anime", "", "flip"): Reason(
         word("Drawn figures are nearly symmetric, and few pictures become twice as many."), ("colab", "train-tools")

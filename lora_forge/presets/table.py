@@ -94,9 +94,9 @@ def _wide(family: Family) -> dict[str, Any]:
 
 
 def _size(family: Family) -> dict[str, Any]:
-    """Resolution the family was made for. SDXL does not fit a 12 GB card without checkpointing."""
+    """Resolution the family was made for. SDXL does not fit a 12 GB card without checkpointing; "auto" sees to it."""
     if family is Family.SDXL:
-        return {"resolution_px": 1024, "bucket_min_px": 512, "bucket_max_px": 2048, "gradient_checkpointing": True}
+        return {"resolution_px": 1024, "bucket_min_px": 512, "bucket_max_px": 2048, "gradient_checkpointing": "auto"}
     if family is Family.SD2:
         return {"resolution_px": 768, "bucket_min_px": 384, "bucket_max_px": 1536}
     return {"resolution_px": 512, "bucket_min_px": 256, "bucket_max_px": 1024}

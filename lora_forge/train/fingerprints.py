@@ -24,9 +24,10 @@ FREE_FIELDS = frozenset(
             "device",
             "precision",
             "gradient_checkpointing",
+            "base_storage",
             "encode_ahead",
         ),  # the base's own dtype is part of its fingerprint
-        *("preview_every_steps", "preview_prompts", "preview_steps", "preview_guidance"),
+        *("preview_every_steps", "preview_share", "preview_prompts", "preview_steps", "preview_guidance"),
     )
 )
 _SETTING = word("{key} was {before} and is {now}")

@@ -65,9 +65,9 @@ def lower_px(config: TrainConfig) -> int | None:
 
 
 def _checkpointing(config: TrainConfig) -> Rung | None:
-    if config.gradient_checkpointing:
+    if config.gradient_checkpointing == "on":
         return None
-    return Rung(CHECKPOINTING, Said(_CHECKPOINTING), {"gradient_checkpointing": True})
+    return Rung(CHECKPOINTING, Said(_CHECKPOINTING), {"gradient_checkpointing": "on"})
 
 
 def _batch_one(config: TrainConfig) -> Rung | None:

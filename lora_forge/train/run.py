@@ -193,7 +193,7 @@ class _Run:
     def execute(self, cache_dir: Path) -> RunResult:
         model = self.model
         with (
-            training_lease(model, self.config.gradient_checkpointing),
+            training_lease(model, self.config.gradient_checkpointing == "on"),
             small_convs_as_products(model.unet, model.device),
             _disk_said_plainly(self.run_dir),
         ):

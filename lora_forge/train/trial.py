@@ -111,7 +111,7 @@ class _Trial:
     def run(self) -> None:
         model, config = self.model, self.config
         with (
-            training_lease(model, config.gradient_checkpointing),
+            training_lease(model, config.gradient_checkpointing == "on"),
             small_convs_as_products(model.unet, model.device),
         ):
             examples = self._encoded()

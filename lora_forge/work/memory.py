@@ -14,7 +14,7 @@ _FITS = word(
 )
 _SHORT = word(
     "At {resolution} px: about {more} GB of memory beside the checkpoint's {weights} GB, but {device} has only {free} "
-    "GB free. A lower resolution or gradient_checkpointing=true takes less."
+    "GB free. A lower resolution or gradient_checkpointing=on takes less."
 )
 _IN_LINE = word("about {more} GB of memory")
 

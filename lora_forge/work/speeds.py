@@ -61,7 +61,7 @@ class Shape:
             config.precision,
             config.resolution_px,
             config.batch_size,
-            config.gradient_checkpointing,
+            config.gradient_checkpointing == "on",
             config.te_learning_rate > 0,
             config.rank,
             config.conv_rank,

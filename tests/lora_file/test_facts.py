@@ -110,6 +110,7 @@ def test_our_own_settings_come_back(optimizer: str) -> None:
     config = TrainConfig(
         name="ohwx",
         rank=24,
+        gradient_checkpointing="off",
         alpha=12.0,
         conv_rank=6,
         conv_alpha=3.0,

@@ -80,7 +80,7 @@ def weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 def test_the_order_is_checkpointing_batches_of_one_cache_resolution() -> None:
     config = TrainConfig(batch_size=4, gradient_accumulation=2, resolution_px=768)
     assert [(rung.id, dict(rung.changes)) for rung in rungs(config)] == [
-        ("checkpointing", {"gradient_checkpointing": True}),
+        ("checkpointing", {"gradient_checkpointing": "on"}),
         ("batch_one", {"batch_size": 1, "gradient_accumulation": 8}),
         ("small_cache", {"encode_ahead": "off"}),
         ("resolution", {"resolution_px": 576}),
@@ -136,7 +136,7 @@ def test_full_memory_at_any_stage_lowers_one_thing_and_the_run_goes_on(
     (taken,) = json.loads((tmp_path / "run" / "ladder.json").read_text())["taken"]
     assert taken["stage"] == stage
     kept = load_config(tmp_path / "run" / "config.json")
-    assert (kept.gradient_checkpointing, kept.encode_ahead) == ((False, "off") if stage == "encode" else (True, "auto"))
+    assert (kept.gradient_checkpointing, kept.encode_ahead) == (("auto", "off") if stage == "encode" else ("on", "auto"))
     steps = [event.step for event in said.of(StepDone)]
     assert sorted(set(steps)) == list(range(1, 7))
     assert [event.outcome for event in said.of(RunEnded)] == ["done"]
