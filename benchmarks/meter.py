@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -25,11 +25,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Mark:
-    """A step line as it was seen: wall and CPU seconds since the start of the program."""
+    """A step line as it was seen: wall and CPU seconds since the start of the program; the most anonymous memory
+    (bytes) that was seen since the step line before it."""
 
     step: int
     wall_s: float
     cpu_s: float
+    peak_anon: int = 0
 
 
 @dataclass
@@ -41,9 +43,8 @@ class Measured:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_anon: int = 0
-    peak_anon_in_steps: int = 0
-    peak_extra: int = 0
     steps: list[Mark] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     tail: str = ""
 
     def cpu_per_step(self, after: int = 1) -> list[float]:
@@ -57,6 +58,18 @@ class Measured:
     def median_cpu(self, after: int = 1) -> float:
         """Median CPU seconds a step."""
         return statistics.median(self.cpu_per_step(after))
+
+    def steps_per_s(self, after: int, block: int = 10) -> float:
+        """Steps a wall second behind step ``after``: the median block of ``block`` steps, so that neither what comes
+        between two steps now and then (a saved file) nor two lines read at once count."""
+        marks = [mark for mark in self.steps if mark.step >= after]
+        size = min(block, max(len(marks) - 1, 1))
+        pairs = zip(marks[::size], marks[size::size], strict=False)
+        return statistics.median((b.step - a.step) / max(b.wall_s - a.wall_s, 1e-9) for a, b in pairs)
+
+    def peak_anon_after(self, step: int) -> int:
+        """The most anonymous memory behind step number ``step``."""
+        return max((mark.peak_anon for mark in self.steps if mark.step > step), default=0)
 
     def mark(self, step: int) -> Mark:
         """When step number ``step`` was done."""
@@ -116,25 +129,23 @@ def watch(
     environment: Mapping[str, str],
     log: Path,
     cwd: Path | None = None,
-    extra: Callable[[int], int] | None = None,
     every_s: float = 0.02,
 ) -> Measured:
     """Run ``command`` to its end and measure it.
 
-    ``step_pattern``: its first group is the number of the step that was just finished. ``extra``: another figure of
-    the process in bytes, of which the peak is kept (memory of a GPU); it is asked once a second.
+    ``step_pattern``: its first group is the number of the step that was just finished.
     """
-    measured = Measured(name)
+    measured, peak = Measured(name), _Peak()
     start = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
             list(command), cwd=cwd, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         reader = threading.Thread(
-            target=_read, args=(process, re.compile(step_pattern.encode()), measured, start, sink), daemon=True
+            target=_read, args=(process, re.compile(step_pattern.encode()), measured, peak, start, sink), daemon=True
         )
         reader.start()
-        _sample(process, measured, start, extra, every_s)
+        _sample(process, measured, peak, every_s)
         reader.join()
     measured.exit_code = process.wait()
     measured.wall_s = time.monotonic() - start
@@ -142,8 +153,23 @@ def watch(
     return measured
 
 
+class _Peak:
+    """The most since it was last taken."""
+
+    value = 0
+
+    def take(self) -> int:
+        taken, self.value = self.value, 0
+        return taken
+
+
 def _read(
-    process: subprocess.Popen[bytes], pattern: re.Pattern[bytes], measured: Measured, start: float, sink: BinaryIO
+    process: subprocess.Popen[bytes],
+    pattern: re.Pattern[bytes],
+    measured: Measured,
+    peak: _Peak,
+    start: float,
+    sink: BinaryIO,
 ) -> None:
     """Stamp every new step number as soon as its line arrives."""
     assert process.stdout is not None
@@ -155,7 +181,8 @@ def _read(
         for found in pattern.finditer(pending):
             step = int(found[1])
             if step > (measured.steps[-1].step if measured.steps else 0):
-                measured.steps.append(Mark(step, time.monotonic() - start, _cpu_or_last(process.pid, measured)))
+                cpu_s = _cpu_or_last(process.pid, measured)
+                measured.steps.append(Mark(step, time.monotonic() - start, cpu_s, peak.take()))
         pending = pending[-400:]
 
 
@@ -166,14 +193,7 @@ def _cpu_or_last(pid: int, measured: Measured) -> float:
         return measured.cpu_s
 
 
-def _sample(
-    process: subprocess.Popen[bytes],
-    measured: Measured,
-    start: float,
-    extra: Callable[[int], int] | None,
-    every_s: float,
-) -> None:
-    next_extra = start
+def _sample(process: subprocess.Popen[bytes], measured: Measured, peak: _Peak, every_s: float) -> None:
     while process.poll() is None:
         try:
             anonymous = anonymous_bytes(process.pid)
@@ -181,9 +201,5 @@ def _sample(
         except OSError:
             break
         measured.peak_anon = max(measured.peak_anon, anonymous)
-        if measured.steps:
-            measured.peak_anon_in_steps = max(measured.peak_anon_in_steps, anonymous)
-        if extra is not None and time.monotonic() >= next_extra:
-            measured.peak_extra = max(measured.peak_extra, extra(process.pid))
-            next_extra = time.monotonic() + 1.0
+        peak.value = max(peak.value, anonymous)
         time.sleep(every_s)

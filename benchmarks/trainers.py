@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from losses import losses_of_kohya, losses_of_ours
 from meter import KOHYA_STEP, NO_STEPS, OURS_STEP, Measured, clean_environment, watch
 from photos import write_photos
 
@@ -25,7 +27,11 @@ _END = {"content": "<|endoftext|>", "lstrip": False, "normalized": True, "rstrip
 
 @dataclass(frozen=True)
 class Task:
-    """What both train: UNet only, batch 1, one repeat, AdamW, constant rate, cached latents, fixed captions."""
+    """What both train: UNet only, AdamW, constant rate, cached latents, fixed captions.
+
+    ``settings``: more of ours, as ``key=value``; ``kohya_flags``: more of kohya's. ``repeats``: how often
+    an epoch sees each photo, as :func:`write_inputs` was told.
+    """
 
     base: Path
     steps: int
@@ -36,6 +42,10 @@ class Task:
     rank: int = 16
     alpha: int = 8
     has_checkpointing: bool = False
+    batch: int = 1
+    repeats: int = 1
+    settings: tuple[str, ...] = ()
+    kohya_flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,18 @@ class Kohya:
         line = ["git", "-C", str(self.folder), "log", "-1", "--format=%h (%cs)"]
         return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or "unknown version"
 
+    @cached_property
+    def has_logger(self) -> bool:
+        """Whether its Python can write TensorBoard files (tensorboard or tensorboardX): they hold each step's loss."""
+        code = (
+            "from importlib.util import find_spec as f; raise SystemExit(not (f('tensorboard') or f('tensorboardX')))"
+        )
+        return subprocess.run([str(self.python), "-c", code], check=False).returncode == 0
+
 
 def ours_config(task: Task) -> TrainConfig:
-    """The task in our words; nothing comes from a preset. kohya makes no validation loss, so ours is off."""
+    """The task in our words; nothing comes from a preset. kohya makes no validation loss and, as told here, one file
+    at the end, so ours does the same."""
     return TrainConfig(
         rank=task.rank,
         alpha=task.alpha,
@@ -64,8 +83,11 @@ def ours_config(task: Task) -> TrainConfig:
         shuffle_tags=False,
         precision=task.precision,  # type: ignore[arg-type]
         device=task.device,
-        repeats=1,
+        batch_size=task.batch,
+        repeats=task.repeats,
+        epochs=10000,
         max_steps=task.steps,
+        save_every_epochs=10000,
         validation_photos=0,
         gradient_checkpointing=task.has_checkpointing,
     )
@@ -77,18 +99,19 @@ def ours_command(task: Task, work: Path, out: Path) -> list[str]:
     ours_config(task).save(config)
     paths = {"project": work / "project", "base": task.base.resolve(), "out": out, "config": config}
     pairs = [part for key, value in paths.items() for part in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "lora_forge", "train", *pairs, "--name", out.name, "--json"]
+    settings = [part for setting in task.settings for part in ("--set", setting)]
+    return [sys.executable, "-m", "lora_forge", "train", *pairs, *settings, "--name", out.name, "--json"]
 
 
 def kohya_command(task: Task, kohya: Kohya, work: Path, out: Path) -> list[str]:
-    """The command of kohya's own documentation for a UNet LoRA."""
+    """The command of kohya's own documentation for a UNet LoRA; with its losses logged where that can be."""
     settings = {
         "pretrained_model_name_or_path": task.base.resolve(),
         "train_data_dir": work / "kohya_photos",
         "output_dir": out,
         "output_name": "beside",
         "resolution": f"{task.resolution_px},{task.resolution_px}",
-        "train_batch_size": 1,
+        "train_batch_size": task.batch,
         "max_train_steps": task.steps,
         "network_module": "networks.lora",
         "network_dim": task.rank,
@@ -103,7 +126,9 @@ def kohya_command(task: Task, kohya: Kohya, work: Path, out: Path) -> list[str]:
         "seed": 0,
         "tokenizer_cache_dir": work / "tokenizer",
     }
-    flags = ["--network_train_unet_only", "--sdpa", "--cache_latents"]
+    flags = ["--network_train_unet_only", "--sdpa", "--cache_latents", *task.kohya_flags]
+    if kohya.has_logger:
+        settings["logging_dir"] = out / "logs"
     if task.has_checkpointing:
         flags.append("--gradient_checkpointing")
     if task.is_sdxl:
@@ -130,10 +155,10 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
     (folder / "special_tokens_map.json").write_text(json.dumps({**special, "pad_token": pad}))
 
 
-def write_inputs(work: Path, photos: int) -> None:
-    """The photographs for both, and kohya's tokenizers."""
+def write_inputs(work: Path, photos: int, repeats: int = 1) -> None:
+    """The photographs for both (kohya reads from the folder's name how often each is seen), and kohya's tokenizers."""
     write_photos(work / "photos", photos)
-    shutil.copytree(work / "photos", work / "kohya_photos" / "1_ohwx")
+    shutil.copytree(work / "photos", work / "kohya_photos" / f"{repeats}_ohwx")
     write_tokenizers(work / "tokenizer")
 
 
@@ -167,3 +192,8 @@ def stop_if_failed(run: Measured) -> None:
 def step_pattern(is_ours: bool) -> str:
     """How a finished step shows in the output."""
     return OURS_STEP if is_ours else KOHYA_STEP
+
+
+def losses(is_ours: bool, log: Path, out: Path) -> list[float]:
+    """The plain error of every step of a run that wrote ``log`` and, kohya's, into ``out``; none that can't be told."""
+    return losses_of_ours(log) if is_ours else losses_of_kohya(out / "logs")
