@@ -17,8 +17,13 @@ FILES = "#lora_forge_upload input[type=file]:not([webkitdirectory])"
 
 
 def go(page: Any, step: str) -> None:
-    """To another step."""
-    page.click(f"#lora_forge_steps_bar [data-step={step}]")
+    """To another step. A click is lost where gradio draws the bar anew under it, and made again as a person would."""
+    for _ in range(5):
+        page.click(f"#lora_forge_steps_bar [data-step={step}]")
+        if page.evaluate("document.querySelector('#lora_forge').dataset.step") == step:
+            return
+        page.wait_for_timeout(300)
+    page.wait_for_selector(f"#lora_forge[data-step={step}]")
 
 
 def text_field(name: str) -> str:
