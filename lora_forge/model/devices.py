@@ -95,6 +95,18 @@ def _does_bf16_well(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device)[0] >= 8
 
 
+def has_nccl() -> bool:
+    """Whether torch can add up tensors of several NVIDIA or AMD cards (not on Windows)."""
+    return torch.distributed.is_available() and torch.distributed.is_nccl_available()
+
+
+def make_current(name: str) -> None:
+    """Let this process's own work go to the card of that name, so that nothing lands on another by default."""
+    if ":" in name:
+        device = torch.device(name)
+        _backend(device).set_device(device)
+
+
 def needs_grad_scaler(dtype: torch.dtype) -> bool:
     """Gradients in fp16 underflow without loss scaling; bf16 and fp32 have the range."""
     return dtype is torch.float16
@@ -239,6 +251,37 @@ def synchronize(device: torch.device) -> None:
         _backend(device).synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def put(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``tensor`` on ``device``; from the CPU to a CUDA card without waiting for what the card is still doing.
+
+    A copy out of ordinary memory waits for the card; one out of page-locked memory is queued like any other work, and
+    torch keeps that memory until the copy is made.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def fetch(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Begin to copy ``tensor`` to the CPU; what is given back waits for that copy and hands it out.
+
+    On a CUDA card it waits for this copy alone, not for work that the card was given afterwards; elsewhere the copy is
+    made when it is asked for. A tensor on the CPU is handed out itself.
+    """
+    if tensor.device.type != "cuda":
+        return lambda: tensor.cpu()
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    copy.copy_(tensor, non_blocking=True)
+    is_made = torch.cuda.Event()
+    is_made.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> torch.Tensor:
+        is_made.synchronize()
+        return copy
+
+    return wait
 
 
 def generator_states() -> dict[str, list[torch.Tensor]]:
