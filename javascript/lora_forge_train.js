@@ -31,6 +31,7 @@
     start,
     takeName,
     tell: (text, kind) => kit.tell(train.line, text, kind),
+    usual,
   });
 
   // ------------------------------------------------------------------ the form's values
@@ -40,8 +41,15 @@
   // What the run would have of a setting.
   function current(key) {
     if (key in form.values) return form.values[key];
-    return form.told ? form.told.defaults[key] : undefined;
+    return form.told ? usual(key) : undefined;
   }
+
+  // What it has where nothing is said of it: whoever says how often previews come gets every one of them.
+  function usual(key) {
+    return key === "preview_share" && form.values.preview_every_steps ? 0 : form.told.defaults[key];
+  }
+
+  const isUsual = (key, value) => !(key in form.told.defaults) || same(value, usual(key));
 
   function byKey(key) {
     if (!form.told) return null;
@@ -50,7 +58,7 @@
   }
 
   function set(key, value) {
-    if (value === null || same(value, form.told.defaults[key])) delete form.values[key];
+    if (value === null || isUsual(key, value)) delete form.values[key];
     else form.values[key] = value;
     if (key === "rank") followRank();
     changed();
@@ -72,12 +80,15 @@
 
   // A preset, a file, or the settings of another run.
   function setAll(values) {
-    form.values = {};
-    for (const [key, value] of Object.entries(values || {})) {
-      if (form.told && key in form.told.defaults && !same(value, form.told.defaults[key])) form.values[key] = value;
-    }
+    form.values = form.told ? { ...values } : {};
+    if (form.told) leaveUsual();
     call("form");
     changed();
+  }
+
+  function leaveUsual() {
+    const keys = Object.keys(form.values).filter((key) => key !== "preview_share");
+    for (const key of [...keys, "preview_share"]) if (isUsual(key, form.values[key])) delete form.values[key];
   }
 
   function takeName(name, trigger) {
@@ -141,9 +152,7 @@
     } else if (before.kind !== told.kind) {
       form.values = {}; // choosing a type sets every default
     } else {
-      for (const [key, value] of Object.entries(form.values)) {
-        if (!(key in told.defaults) || same(value, told.defaults[key])) delete form.values[key];
-      }
+      leaveUsual();
     }
     call("form");
     planSoon();

@@ -213,7 +213,7 @@
         element.classList.remove("lf-wrong");
       } else if (input.read() !== undefined) element.classList.remove("lf-wrong");
       element.classList.toggle("lf-changed", isChanged);
-      element.querySelector(".lf-was").textContent = isChanged ? say("default_is", { value: shown(field, form.told.defaults[key]) }) : "";
+      element.querySelector(".lf-was").textContent = isChanged ? say("default_is", { value: shown(field, train.usual(key)) }) : "";
       element.querySelector(".lf-back").hidden = !isChanged;
       const place = element.querySelector(".lf-problem-here");
       place.textContent = problems.get(key) || "";

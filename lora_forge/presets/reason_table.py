@@ -149,10 +149,11 @@ COMMON: Mapping[str, Reason] = {
     "encode_ahead": Reason(_ITSELF, ("here",)),
     "device": Reason(_ITSELF, ("here",)),
     "preview_every_steps": Reason(
-        word("About every 50 steps, here every {steps}, so that each epoch ends with one."), ("tutorial",)
+        word("About every 50 steps, here every {steps}, the end of each epoch among them, as far as time allows."),
+        ("tutorial",),
     ),
     "preview_share": Reason(
-        word("A tenth at most: on a card none is left out, on a CPU a preview takes as long as many steps."), ("here",)
+        word("A preview takes as long as dozens of steps; a tenth of the run shows enough of it."), ("here",)
     ),
     "preview_prompts": Reason(word("Without answers about traits the trigger word alone is drawn."), ("tutorial",)),
     "preview_steps": Reason(_PREVIEW, ("webui",)),

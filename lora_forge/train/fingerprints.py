@@ -62,10 +62,19 @@ def _sample(tensor: Tensor) -> Tensor:
     return flat[:: max(1, flat.numel() // SAMPLES_PER_TENSOR)].float()
 
 
-def config_fingerprint(config: TrainConfig, grouped: Grouping | None = None) -> dict[str, Any]:
-    """The settings that shape the result. ``grouped``: where steps are put together by other ones."""
+def config_fingerprint(config: TrainConfig, grouped: Grouping | None = None, processes: int = 1) -> dict[str, Any]:
+    """The settings that shape the result. ``grouped``: where steps are put together by other ones.
+
+    The batch is that of all ``processes``: two of them with batch_size 1 are one with 2.
+    """
     shaping = {key: value for key, value in config.to_dict().items() if key not in FREE_FIELDS}
+    shaping["batch_size"] *= processes
     return {**shaping, **(grouped.noted() if grouped else {})}
+
+
+def number(*parts: object) -> int:
+    """A number (under 2**48) that tells the parts from others, for processes to compare."""
+    return int(digest(*parts)[:12], 16)
 
 
 def names(images: Sequence[Any]) -> list[str]:

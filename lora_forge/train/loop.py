@@ -19,11 +19,14 @@ from lora_forge.events import (
     NewPrompts,
     Paused,
     Resumed,
+    StageDone,
     StepDone,
     Warned,
 )
 from lora_forge.i18n import word
 from lora_forge.train.batches import BatchPlan, Step
+from lora_forge.train.preview_share import PreviewBudget
+from lora_forge.train.ranks import Ranks, Word
 from lora_forge.train.step import Figures
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -32,6 +35,10 @@ MAX_SKIPPED_WITH_SCALER = 20
 PAUSE_LOOK_S = 1.0
 TIMED_STEPS = 50
 _NOTHING_YET = word("Nothing was learned yet, so there is no file to save: the first step is not done.")
+_SELDOM = word(
+    "A preview takes {seconds} s and all of them may take {share} % of the run's time, so some are left out; "
+    "the last one and those you ask for are drawn."
+)
 
 
 class Stepping(Protocol):
@@ -94,13 +101,15 @@ class Loop:
         emit: Emit,
         max_skipped: int = MAX_SKIPPED_IN_A_ROW,
         name_of: Callable[[int], str] = str,
+        ranks: Ranks | None = None,
     ) -> None:
         self._config, self._plan, self._stepper, self._keeper = config, plan, stepper, keeper
         self.counters, self._commands, self._emit = counters, commands, emit
-        self._max_skipped, self._name_of = max_skipped, name_of
+        self._max_skipped, self._name_of, self._ranks = max_skipped, name_of, ranks or Ranks()
         self.memory_bytes: Callable[[], int | None] = lambda: None
         self.total = total_steps(config, plan.steps_per_epoch)
-        self._epoch, self._steps = 0, list[Step]()
+        self.budget = PreviewBudget(config.preview_share)
+        self._epoch, self._steps, self._is_seldom_said = 0, list[Step](), False
 
     def run(self) -> str:
         """Gives ``done`` or ``stopped``.
@@ -109,7 +118,7 @@ class Loop:
             TrainingError: too many steps in a row were not finite, or something could not be saved.
         """
         while self.counters.step < self.total:
-            if self._is_told_to_stop():
+            if self._ends_here():
                 return "stopped"
             self._take_step(self.counters.step + 1)
             self._after_step(self.counters.step)
@@ -176,7 +185,17 @@ class Loop:
         elif config.state_every_steps and step % config.state_every_steps == 0:
             keeper.save_state(self.counters)
         if config.preview_every_steps and (step % config.preview_every_steps == 0 or step == self.total):
-            keeper.preview(step)
+            self._preview(step)
+
+    def _preview(self, step: int) -> None:
+        """Draw the preview that is due, unless it takes more of the run's time than it may; that is said once."""
+        if step == self.total or self.budget.allows():
+            with self.budget.drawing():
+                self._keeper.preview(step)
+        elif not self._is_seldom_said:
+            self._is_seldom_said = True
+            values = {"seconds": round(self.budget.last_s, 1), "share": f"{self._config.preview_share * 100:g}"}
+            self._emit(StageDone("preview", _SELDOM, values))
 
     def _end_epoch(self, epoch: int, step: int) -> None:
         if epoch % self._config.save_every_epochs == 0 or step == self.total:
@@ -185,6 +204,14 @@ class Loop:
         # The state comes last: a run killed before it repeats the epoch's end, one killed after it has all of it.
         self._keeper.save_state(self.counters)
         self._emit(EpochEnded(epoch, step, self.counters.window_mse, loss))
+
+    def _ends_here(self) -> bool:
+        """Whether any process of the run was told to stop; the writer saves when it was not the one that was told."""
+        is_told = self._is_told_to_stop()
+        ends = self._ranks.meet(Word.STOP if is_told else Word.GO_ON, self.counters.step) is Word.STOP
+        if ends and not is_told:
+            self._save(is_always=False)
+        return ends
 
     def _is_told_to_stop(self) -> bool:
         while (command := self._commands.take()) is not None:
@@ -195,10 +222,11 @@ class Loop:
     def _is_stopped_in_pause(self) -> bool:
         """Wait until told to go on (False) or to stop (True); the state is saved first, in case nobody comes back."""
         self._keeper.save_state(self.counters)
-        self._emit(Paused(self.counters.step))
-        while (command := self._commands.take(PAUSE_LOOK_S)) is not Command.RESUME:
-            if command is not None and self._obeys_stop(command):
-                return True
+        with self.budget.aside():
+            self._emit(Paused(self.counters.step))
+            while (command := self._commands.take(PAUSE_LOOK_S)) is not Command.RESUME:
+                if command is not None and self._obeys_stop(command):
+                    return True
         self._emit(Resumed(self.counters.step))
         return False
 
@@ -207,7 +235,8 @@ class Loop:
         if isinstance(command, NewPrompts):
             self._keeper.use_prompts(command.prompts)
         elif command is Command.PREVIEW_NOW:
-            self._keeper.preview(self.counters.step, is_asked=True)
+            with self.budget.aside():
+                self._keeper.preview(self.counters.step, is_asked=True)
         elif command is Command.SAVE_NOW and self.counters.step == 0:
             self._emit(Warned(_NOTHING_YET))
         elif command in (Command.SAVE_NOW, Command.STOP_AND_SAVE):

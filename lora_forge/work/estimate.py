@@ -17,6 +17,7 @@ from lora_forge.i18n import Said, word
 from lora_forge.ports import Desk
 from lora_forge.progress import size
 from lora_forge.train.counting import batches_per_epoch, repeats_of, total_steps
+from lora_forge.train.preview_share import expected_s
 from lora_forge.work.speeds import Guess, Shape, guess, load_speeds
 
 _PREVIEW_BYTES_A_PIXEL = 1.7  # PNGs of pictures, not drawings
@@ -159,13 +160,19 @@ def guessed(desk: Desk, config: TrainConfig) -> Guess | None:
 
 def run_seconds(counted: Count, config: TrainConfig, speed: Guess) -> float:
     """About how long the whole run takes: steps, previews, and encoding every photo once."""
-    seconds = counted.total_steps * config.gradient_accumulation * speed.batch_s
+    steps_s = counted.total_steps * config.gradient_accumulation * speed.batch_s
+    seconds = steps_s
     if config.preview_every_steps and speed.preview_s is not None:
-        prompts = max(1, len(config.preview_prompts))
-        seconds += counted.total_steps // config.preview_every_steps * prompts * speed.preview_s
+        due, each_s = _previews_due(counted, config), max(1, len(config.preview_prompts)) * speed.preview_s
+        seconds += expected_s(config.preview_share, due, each_s + speed.preview_s, each_s, steps_s)
     if speed.encode_s is not None:
         seconds += counted.photos * (2 if config.flip else 1) * speed.encode_s
     return seconds
+
+
+def _previews_due(counted: Count, config: TrainConfig) -> int:
+    """How many, with the one at the end."""
+    return -(-counted.total_steps // config.preview_every_steps)
 
 
 def duration_said(seconds: float) -> Said:
@@ -195,7 +202,7 @@ def disk_sentence(family: Family, config: TrainConfig, counted: Count, folder: P
     each, area = numbers * _FILE_BYTES, config.resolution_px**2
     needed = files * each + _STATES * numbers * _STATE_BYTES + counted.photos * area * _LATENT_BYTES_A_PIXEL
     if config.preview_every_steps:
-        pictures = counted.total_steps // config.preview_every_steps * max(1, len(config.preview_prompts))
+        pictures = _previews_due(counted, config) * max(1, len(config.preview_prompts))
         needed += pictures * area * _PREVIEW_BYTES_A_PIXEL
     free = _free_bytes(folder)
     fits = free is None or needed < free

@@ -20,6 +20,7 @@ from lora_forge.work.proposing import Visits, visits_of
 
 CONFIG_FILE = "config.json"  # as train.run writes it, which is not imported for a name
 PREVIEW_EVERY_STEPS = 50
+PREVIEW_SHARE = 0.1  # of a run's time, where nobody has said how often previews come
 USUAL_PHOTOS = 25  # what repeats are proposed for while there are no photos yet
 SIZE_FIELDS = frozenset({"resolution_px", "use_buckets", "bucket_step_px", "bucket_min_px", "bucket_max_px"})
 
@@ -46,7 +47,8 @@ def new_config(
     """The config of a new run: the preset of ``kind``, then ``saved`` (an earlier run's settings), then ``said``.
 
     ``of_project``: what :func:`project_settings` gives; its size stands unless ``saved`` or ``said`` names one. With
-    its photos known previews come every 50 steps or so, one of them at the end of each epoch.
+    its photos known previews come every 50 steps or so, one of them at the end of each epoch, and take a tenth of the
+    run's time at most; whoever says how often they come gets every one of them.
 
     Raises:
         ConfigError: an unknown preset or setting, or a value out of range.
@@ -63,9 +65,7 @@ def new_config(
     values["name"] = name
     values["trigger_word"] = values.get("trigger_word") or trigger_word
     made = config.from_dict(values)
-    if of_project.visits is None or "preview_every_steps" in values:
-        return made
-    return made.replace(preview_every_steps=_preview_step(made, of_project.visits))
+    return made if of_project.visits is None else made.replace(**_preview_places(made, of_project.visits, values))
 
 
 def proposed_config(
@@ -83,6 +83,14 @@ def proposed_config(
     photos = own.visits.photos if own.visits else 0
     word = trigger_word or project.trigger_word
     return new_config(name, kind, family, photos or USUAL_PHOTOS, word, values, of_project=own)
+
+
+def _preview_places(made: TrainConfig, visits: Visits, values: Mapping[str, Any]) -> dict[str, Any]:
+    """When previews come and what they may take, as far as ``values`` do not say it."""
+    is_placed = "preview_every_steps" in values
+    placed = {} if is_placed else {"preview_every_steps": _preview_step(made, visits)}
+    is_limited = "preview_share" in values or (is_placed and made.preview_every_steps)
+    return placed if is_limited else {**placed, "preview_share": PREVIEW_SHARE}
 
 
 def _preview_step(made: TrainConfig, visits: Visits) -> int:

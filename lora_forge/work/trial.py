@@ -50,7 +50,8 @@ _FREE = frozenset(
         *("learning_rate", "lora_plus_ratio", "weight_decay", "beta1", "beta2", "schedule", "schedule_cycles"),
         *("warmup_steps", "max_grad_norm", "prediction_type", "zero_terminal_snr", "min_snr_gamma", "debiased"),
         *("noise_offset", "prior_weight", "outside_weight", "save_every_epochs", "state_every_steps"),
-        *("validation_photos", "preview_every_steps", "preview_prompts", "preview_guidance", "te_learning_rate"),
+        *("validation_photos", "preview_every_steps", "preview_share", "preview_prompts", "preview_guidance"),
+        "te_learning_rate",
     )
 )
 _FITS = word("It fits: {peak} at the peak, and {left} stay free.")

@@ -86,3 +86,14 @@ def test_prior_pictures_are_no_photos_to_learn_and_previews_follow_the_epoch(tmp
     assert (made.repeats, made.preview_every_steps) == (10, 48)
     assert proposed_config(project, "a", "person", Family.SD1, {"batch_size": 2}).preview_every_steps == 60
     assert proposed_config(project, "a", "person", Family.SD1, {"preview_every_steps": 0}).preview_every_steps == 0
+
+
+def test_previews_take_a_tenth_of_the_run_unless_they_were_set_by_hand(tmp_path: Path) -> None:
+    project = Project.create(tmp_path)
+
+    def share(**values: object) -> float:
+        return proposed_config(project, "a", "person", Family.SD1, values).preview_share
+
+    assert share() == share(batch_size=2) == share(preview_every_steps=0) == 0.1
+    assert share(preview_every_steps=30) == 0.0
+    assert share(preview_share=0.3) == share(preview_share=0.3, preview_every_steps=30) == 0.3

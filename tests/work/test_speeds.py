@@ -11,7 +11,8 @@ import pytest
 from lora_forge.config import Family, TrainConfig
 from lora_forge.events import RunEnded, RunStarted, StepDone
 from lora_forge.i18n import Said
-from lora_forge.work.speeds import Lent, Shape, Speed, SpeedWatch, guess, load_speeds, note_speed
+from lora_forge.work.estimate import Count, run_seconds
+from lora_forge.work.speeds import Guess, Lent, Shape, Speed, SpeedWatch, guess, load_speeds, note_speed
 
 CARD = Lent(Family.SD1, "base-a", "RTX 4060", 860_000_000)
 CONFIG = TrainConfig(resolution_px=512, batch_size=2)
@@ -108,3 +109,16 @@ def test_no_more_than_two_hundred_are_kept(tmp_path: Path) -> None:
     note_speed(tmp_path, SPEED)
     kept = load_speeds(tmp_path)
     assert (len(kept), kept[-1], kept[0].shape.base) == (200, SPEED, "b1")
+
+
+def test_a_run_is_expected_to_take_its_steps_and_the_previews_that_are_drawn() -> None:
+    counted = Count(photos=10, pictures=100, steps_per_epoch=100, total_steps=1000, is_by_groups=False)
+    speed = Guess(batch_s=0.5, preview_s=4.0, encode_s=0.1, peak_bytes=None, source="measured")
+    plain = TrainConfig(preview_every_steps=300, preview_prompts=("a", "b"))
+    assert run_seconds(counted, plain.replace(preview_every_steps=0), speed) == 501.0
+    assert run_seconds(counted, plain, speed) == 501.0 + 4 * 8.0 + 4.0  # at 300, 600, 900, 1000, and the base
+    often = plain.replace(preview_every_steps=10)
+    assert run_seconds(counted, often, speed) == 501.0 + 100 * 8.0 + 4.0
+    assert run_seconds(counted, often.replace(preview_share=0.2), speed) == pytest.approx(501.0 + 125.0)
+    hardly = often.replace(preview_share=0.01)
+    assert run_seconds(counted, hardly, speed) == 501.0 + 12.0 + 8.0  # the first and the last
