@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -215,6 +216,8 @@ def _told(environment: Mapping[str, str]) -> Ranks:
 
 class Bystander:
     """What a process does between steps that is not the writer (``loop.Keeping``): nothing."""
+
+    files: tuple[Path, ...] = ()
 
     def save_epoch(self, *_: object) -> None: ...
 

@@ -8,7 +8,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER,
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, trained_of
 from lora_forge.train.preview import prompts_of
+from lora_forge.train.ranks import Bystander, Ranks, Word
 from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.small_convs import small_convs_as_products
@@ -87,6 +88,7 @@ def train(
     resume: bool = False,
     cache_dir: Path | None = None,
     prepare_again: PrepareAgain | None = None,
+    ranks: Ranks | None = None,
 ) -> RunResult:
     """Train a LoRA on ``model`` and write one numbered file an epoch into ``out_dir``.
 
@@ -99,6 +101,9 @@ def train(
     :mod:`lora_forge.train.ladder`), and says so; ``prepare_again`` prepares the photos for a lower resolution, and
     without it that rung is not taken.
 
+    Of several processes (``ranks``) each calls this with the same settings, ``batch_size`` for itself; only the writer
+    writes and tells, and nothing is lowered when the memory runs out.
+
     Raises:
         ConfigError, LoraFileError: the name can't be used, or is taken.
         TrainingError: the run can't start, be resumed or go on; what was saved stays good.
@@ -106,6 +111,32 @@ def train(
     """
     if not prepared.images:
         raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
+    ranks = ranks or Ranks()
+    with _place_held(config, run_dir, out_dir, emit, resume, ranks) as journal:
+        run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume, ranks)
+        try:
+            result = _down_the_ladder(run, cache_dir or prepared.images[0].path.parent.parent / "cache", prepare_again)
+            if result.outcome == "done" and ranks.is_writer:
+                read_back(result.files, out_dir, config.name, journal)
+        except StoppedError:
+            ranks.meet(Word.STOP)
+            result = RunResult("stopped", (), run.step)
+        except Exception as error:  # said in the journal, then raised again
+            journal(RunEnded("failed", run.step, run.total, run.files, str(error)))
+            raise
+        journal(RunEnded(result.outcome, result.step, run.total, result.files))
+    return result
+
+
+@contextlib.contextmanager
+def _place_held(
+    config: TrainConfig, run_dir: Path, out_dir: Path, emit: Emit, resume: bool, ranks: Ranks
+) -> Iterator[Emit]:
+    """Hold the run's folders, free and tidy, and give what writes its journal; by the writer for all processes."""
+    if not ranks.is_writer:
+        ranks.meet()
+        yield emit
+        return
     _check_free(config, run_dir, out_dir, resume)
     with (
         _disk_said_plainly(run_dir),
@@ -117,18 +148,8 @@ def train(
         clear_killed(run_dir, out_dir, config.name)
         if not resume:
             descent.forget(run_dir)
-        run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume)
-        try:
-            result = _down_the_ladder(run, cache_dir or prepared.images[0].path.parent.parent / "cache", prepare_again)
-            if result.outcome == "done":
-                read_back(result.files, out_dir, config.name, journal)
-        except StoppedError:
-            result = RunResult("stopped", (), run.step)
-        except Exception as error:  # said in the journal, then raised again
-            journal(RunEnded("failed", run.step, run.total, run.files, str(error)))
-            raise
-        journal(RunEnded(result.outcome, result.step, run.total, result.files))
-    return result
+        ranks.meet()
+        yield journal
 
 
 def _check_free(config: TrainConfig, run_dir: Path, out_dir: Path, resume: bool) -> None:
@@ -167,6 +188,8 @@ def _down_the_ladder(run: _Run, cache_dir: Path, prepare_again: PrepareAgain | N
             if not is_full(error):
                 raise
             full = FullMemory.of(error)
+            if run.ranks.count > 1:  # the others have gone on: nobody can step down alone
+                raise full.error() from error
         # Only here is the error gone, and with it every frame it came through and the tensors in them.
         gc.collect()
         empty_cache(run.model.device)
@@ -185,6 +208,7 @@ class _Run:
     emit: Emit
     commands: CommandBox
     resume: bool
+    ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     total: int = 0
     files: tuple[Path, ...] = ()
@@ -198,11 +222,14 @@ class _Run:
             _disk_said_plainly(self.run_dir),
         ):
             prints = self._fingerprints()
-            state = self._load_state(prints)
-            self._warn_of_another_end(state)
-            atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
+            with self.ranks.writer_first():  # who reads a damaged state sets it aside
+                state = self._load_state(prints)
+                if self.ranks.is_writer:
+                    self._warn_of_another_end(state)
+                    atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
             self.is_kept = True
-            images, examples = self._examples(cache_dir)
+            with self.ranks.writer_first():  # who encodes what the others then find in the cache
+                images, examples = self._examples(cache_dir)
             with Network.attach(self.model, self.config) as network:
                 return self._train(network, images, examples, prints, state)
 
@@ -238,13 +265,15 @@ class _Run:
     def _fingerprints(self) -> dict[str, Any]:
         config = self.config
         return {
-            "config": fingerprints.config_fingerprint(config, self._grouping()),
+            "config": fingerprints.config_fingerprint(config, self._grouping(), self.ranks.count),
             "images": fingerprints.prepared_fingerprint(self.prepared.images, config.masked_loss),
             "base": fingerprints.module_fingerprint(self.model.unet),
         }
 
     def _grouping(self) -> Grouping:
-        return descent.grouping(self.config, descent.load_taken(self.run_dir) if self.resume else ())
+        """How all processes together put visits into steps."""
+        grouped = descent.grouping(self.config, descent.load_taken(self.run_dir) if self.resume else ())
+        return dataclasses.replace(grouped, batch_size=grouped.batch_size * self.ranks.count)
 
     def _load_state(self, prints: dict[str, Any]) -> RunState | None:
         if not self.resume:
@@ -323,12 +352,18 @@ class _Run:
             _take_up(state, trained, optimizer, stepper, counters)
         place = self._place(images, plan, prints, state, examples, ends)
         validation = Validation(self.model, examples, images, config.validation_photos, config.seed)
-        keeper = Keeper(place, self.model, network, trained, optimizer, stepper, validation, self.emit)
-        keeper.should_stop = self.commands.asks_to_stop
+        keeper: Keeper | Bystander = Bystander()
+        if self.ranks.is_writer:
+            keeper = Keeper(place, self.model, network, trained, optimizer, stepper, validation, self.emit)
+            keeper.should_stop = self.commands.asks_to_stop
         most_skipped = MAX_SKIPPED_WITH_SCALER if stepper.scaler.is_on else MAX_SKIPPED_IN_A_ROW
         names = [image.source.name for image in images]
-        loop = Loop(config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, names.__getitem__)
+        name_of = names.__getitem__
+        loop = Loop(
+            config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, name_of, self.ranks
+        )
         loop.memory_bytes = peak_since_last(self.model.device)
+        self.ranks.meet(mark=fingerprints.number(prints, self.step, self.total, len(images)))
         self._announce(trained, plan)
         try:
             if state is not None:
