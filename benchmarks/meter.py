@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import statistics
 import subprocess
 import threading
@@ -58,6 +59,11 @@ class Measured:
     def median_cpu(self, after: int = 1) -> float:
         """Median CPU seconds a step."""
         return statistics.median(self.cpu_per_step(after))
+
+    def mean_cpu(self, after: int = 1) -> float:
+        """CPU seconds a step, all of them behind ``after`` together: for steps that a clock tick is too coarse for."""
+        first, last = self.mark(after), self.steps[-1]
+        return (last.cpu_s - first.cpu_s) / (last.step - first.step)
 
     def steps_per_s(self, after: int, block: int = 10) -> float:
         """Steps a wall second behind step ``after``: the median block of ``block`` steps, so that neither what comes
@@ -136,7 +142,7 @@ def watch(
     ``step_pattern``: its first group is the number of the step that was just finished.
     """
     measured, peak = Measured(name), _Peak()
-    start = time.monotonic()
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("wb") as sink:
         process = subprocess.Popen(
             list(command), cwd=cwd, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -149,6 +155,8 @@ def watch(
         reader.join()
     measured.exit_code = process.wait()
     measured.wall_s = time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    measured.cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     measured.tail = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")[-3000:]
     return measured
 

@@ -89,7 +89,7 @@ def ours_config(task: Task) -> TrainConfig:
         max_steps=task.steps,
         save_every_epochs=10000,
         validation_photos=0,
-        gradient_checkpointing=task.has_checkpointing,
+        gradient_checkpointing="on" if task.has_checkpointing else "off",
     )
 
 
