@@ -133,6 +133,7 @@ def _run(facts: RunFacts) -> dict[str, object]:
         "ss_total_batch_size": config.batch_size * config.gradient_accumulation,
         "ss_gradient_accumulation_steps": config.gradient_accumulation,
         "ss_gradient_checkpointing": config.gradient_checkpointing == "on",
+        "ss_fp8_base": config.base_storage == "fp8",
         "ss_mixed_precision": {"fp32": "no"}.get(facts.precision, facts.precision),
         "ss_seed": config.seed,
         "ss_cache_latents": True,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lora_forge.config import Family, TrainConfig
 from lora_forge.model.devices import free_memory_bytes, pick_device, short_name
+from lora_forge.ports import BorrowedModel
 
 GIB = 2**30
 _AREA_PX = 512 * 512
@@ -21,12 +22,14 @@ _ELSEWHERE_BYTES = GIB // 2  # a card's own context, and what single operations 
 
 @dataclass(frozen=True)
 class _Cost:
-    """``weights``: of the whole checkpoint, in numbers. ``kept_bytes``: for backward at 512 x 512 px in 16 bits.
-    ``checkpointed_bytes``: the same with gradient checkpointing. The rest are trained numbers for each rank, counted
-    on diffusers' and transformers' own networks: ``targets`` of the UNet's transformers, the ``text`` encoders, and
-    with a convolution rank the ``convs`` (by that rank) and ``shortcuts`` (1x1 and Linear, by the rank)."""
+    """``weights``: of the whole checkpoint, in numbers, and ``unet``: of it alone. ``kept_bytes``: for backward at
+    512 x 512 px in 16 bits. ``checkpointed_bytes``: the same with gradient checkpointing. The rest are trained numbers
+    for each rank, counted on diffusers' and transformers' own networks: ``targets`` of the UNet's transformers, the
+    ``text`` encoders, and with a convolution rank the ``convs`` (by that rank) and ``shortcuts`` (1x1 and Linear, by
+    the rank)."""
 
     weights: float
+    unet: float
     kept_bytes: float
     checkpointed_bytes: float
     targets: Mapping[str, int]
@@ -39,9 +42,9 @@ _SD1_TARGETS = {"attention": 199_296, "feed_forward": 174_720, "projection": 49_
 _SD2_TARGETS = {"attention": 207_488, "feed_forward": 174_720, "projection": 49_920}
 _SDXL_TARGETS = {"attention": 1_451_520, "feed_forward": 1_164_800, "projection": 43_520}
 _COSTS = {
-    Family.SD1: _Cost(1.07e9, 0.863 * GIB, 0.143 * GIB, _SD1_TARGETS, 165_888, 544_000, 82_880),
-    Family.SD2: _Cost(1.29e9, 0.863 * GIB, 0.143 * GIB, _SD2_TARGETS, 423_936, 544_000, 82_880),
-    Family.SDXL: _Cost(3.47e9, 1.590 * GIB, 0.134 * GIB, _SDXL_TARGETS, 903_168, 355_840, 58_560),
+    Family.SD1: _Cost(1.07e9, 0.860e9, 0.863 * GIB, 0.143 * GIB, _SD1_TARGETS, 165_888, 544_000, 82_880),
+    Family.SD2: _Cost(1.29e9, 0.866e9, 0.863 * GIB, 0.143 * GIB, _SD2_TARGETS, 423_936, 544_000, 82_880),
+    Family.SDXL: _Cost(3.47e9, 2.567e9, 1.590 * GIB, 0.134 * GIB, _SDXL_TARGETS, 903_168, 355_840, 58_560),
 }
 
 
@@ -77,9 +80,46 @@ def training_memory(family: Family, config: TrainConfig) -> MemoryEstimate:
     """What training with ``config`` on a checkpoint of ``family`` takes at its peak, on the device it would run on."""
     device, cost = pick_device(), _COSTS[family]
     width = 4 if device.type == "cpu" and config.precision in ("auto", "fp32") else 2
-    area = config.resolution_px**2 / _AREA_PX * config.batch_size
-    kept = cost.checkpointed_bytes * 1.5 if config.gradient_checkpointing == "on" else cost.kept_bytes  # 1.5: one part anew
-    trained = trained_numbers(family, config) * _BYTES_A_TRAINED_WEIGHT
+    free = free_memory_bytes(device)
     weights = cost.weights * width
-    needed = weights + kept * area * width / 2 + trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)
-    return MemoryEstimate(int(needed), int(weights), short_name(device), free_memory_bytes(device))
+    if config.base_storage == "fp8":
+        weights -= cost.unet * (width - 1)
+    trained = trained_numbers(family, config) * _BYTES_A_TRAINED_WEIGHT
+    elsewhere = trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)
+    off, on = (_kept_bytes(cost, config, width, is_on) + elsewhere for is_on in (False, True))
+    is_on = config.gradient_checkpointing == "on" or (config.gradient_checkpointing == "auto" and _is_short(off, free))
+    return MemoryEstimate(int(weights + (on if is_on else off)), int(weights), short_name(device), free)
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Whether a run computes parts of a step twice. ``needed_bytes``: what it takes beside the weights if it does not.
+    ``free_bytes``: None where it can't be told."""
+
+    is_on: bool
+    needed_bytes: int
+    free_bytes: int | None
+
+
+def checkpointing(model: BorrowedModel, config: TrainConfig) -> Checkpointing:
+    """What ``config`` means on the lent ``model`` with the memory that is free now; of networks of other sizes than
+    their family's the activations are judged by their weights."""
+    cost, device = _COSTS[model.info.family], model.device
+    share = sum(parameter.numel() for parameter in model.unet.parameters()) / cost.unet
+    needed = _kept_bytes(cost, config, model.dtype.itemsize, False) * share
+    needed += trained_numbers(model.info.family, config) * share * _BYTES_A_TRAINED_WEIGHT
+    needed += 0 if device.type == "cpu" else _ELSEWHERE_BYTES
+    free = free_memory_bytes(device)
+    is_needed = device.type != "cpu" and model.info.family is Family.SDXL if free is None else needed > free
+    choice = config.gradient_checkpointing
+    return Checkpointing(choice == "on" or (choice == "auto" and is_needed), int(needed), free)
+
+
+def _kept_bytes(cost: _Cost, config: TrainConfig, width: int, is_checkpointed: bool) -> float:
+    area = config.resolution_px**2 / _AREA_PX * config.batch_size
+    kept = cost.checkpointed_bytes * 1.5 if is_checkpointed else cost.kept_bytes  # 1.5: one part anew
+    return kept * area * width / 2
+
+
+def _is_short(needed: float, free: int | None) -> bool:
+    return free is not None and needed > free

@@ -25,6 +25,8 @@ from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.metadata import dataset_facts
 from lora_forge.lora_file.names import check_name
 from lora_forge.model.devices import empty_cache, peak_since_last
+from lora_forge.model.memory import checkpointing
+from lora_forge.model.recast import is_in_fp8
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import descent, fingerprints
@@ -63,6 +65,17 @@ _LONGER = word(
 _OWN_SCHEDULE = word("The optimizer {optimizer} schedules itself: {schedule} is not used.")
 _LOWERED = word("The memory is full ({cause}). The run goes on from its last state with less: {what}")
 _OTHER_PRECISION = word("The checkpoint is lent in {used}: the run computes in that, not {asked}.")
+
+_CHECKPOINTED = word(
+    "Gradient checkpointing is on: without it about {needed} GB beside the checkpoint are needed, {free} GB are free."
+)
+_NOT_CHECKPOINTED = word(
+    "Gradient checkpointing is off: about {needed} GB beside the checkpoint are needed, {free} GB are free."
+)
+_NOT_IN_FP8 = word(
+    "base_storage=fp8 is left out: this checkpoint was lent by a WebUI, which says itself how it lies in memory."
+)
+_GB = 1e9
 
 PrepareAgain = Callable[[TrainConfig], PreparedSet]
 """The photos prepared for other settings; may raise :class:`StoppedError`."""
@@ -213,11 +226,13 @@ class _Run:
     total: int = 0
     files: tuple[Path, ...] = ()
     is_kept: bool = False
+    is_checkpointed: bool = False
 
     def execute(self, cache_dir: Path) -> RunResult:
         model = self.model
+        self.is_checkpointed = self._decide_checkpointing()
         with (
-            training_lease(model, self.config.gradient_checkpointing == "on"),
+            training_lease(model, self.is_checkpointed),
             small_convs_as_products(model.unet, model.device),
             _disk_said_plainly(self.run_dir),
         ):
@@ -242,7 +257,8 @@ class _Run:
         path = self.run_dir / CONFIG_FILE
         # The one on the disk has what was changed while the run went, once it is this call's.
         before = load_config(path) if self.is_kept and path.is_file() else self.config
-        left = [rung for rung in rungs(before, full.stage) if prepare_again or rung.id != RESOLUTION]
+        known_on = before.replace(gradient_checkpointing="on") if self.is_checkpointed else before
+        left = [rung for rung in rungs(known_on, full.stage) if prepare_again or rung.id != RESOLUTION]
         if not left:
             raise full.error()
         rung = left[0]
@@ -261,6 +277,22 @@ class _Run:
             descent.note(self.run_dir, Taken(rung.id, full.stage, self.step, changed, rung.changes, images, buckets))
             atomic.write_json(path, config.to_dict())
         self.config, self.resume = config, True
+
+    def _decide_checkpointing(self) -> bool:
+        """As the settings say, or by the memory that is free now, and then said."""
+        found = checkpointing(self.model, self.config)
+        if self.config.gradient_checkpointing == "auto":
+            free = "?" if found.free_bytes is None else f"{found.free_bytes / _GB:.1f}"
+            values = {"needed": f"{found.needed_bytes / _GB:.1f}", "free": free}
+            self.emit(StageDone("prepare", _CHECKPOINTED if found.is_on else _NOT_CHECKPOINTED, values))
+        return found.is_on
+
+    def _storage(self) -> str:
+        """How the base lies in memory; asked for in eight bits, a host's own stays as it lends it, and that is said."""
+        is_small = is_in_fp8(self.model.unet)
+        if self.config.base_storage == "fp8" and not is_small:
+            self.emit(Warned(_NOT_IN_FP8))
+        return "fp8" if is_small else "as_lent"
 
     def _fingerprints(self) -> dict[str, Any]:
         config = self.config
@@ -396,6 +428,7 @@ class _Run:
             ends=ends,
             started_at=time.time() if state is None else state.started_at,
             preview_prompts=prompts_of(self.config, examples.plain_caption(0)),
+            settled={"gradient_checkpointing": self.is_checkpointed, "base_storage": self._storage()},
         )
 
     def _announce(self, trained: list[Trained], plan: BatchPlan) -> None:

@@ -44,7 +44,8 @@ class RunPlace:
     """Where a run is, and what it says of itself in its files.
 
     ``fingerprints``: see `fingerprints.check_same`. ``started_at``: Unix seconds of the first start.
-    ``preview_prompts``: see `preview.prompts_of`. ``ends``: see `state.RunState`.
+    ``preview_prompts``: see `preview.prompts_of`. ``ends``: see `state.RunState`. ``settled``: settings as they were
+    carried out, where ``config`` leaves them to the machine.
     """
 
     config: TrainConfig
@@ -57,6 +58,7 @@ class RunPlace:
     ends: Sequence[int]
     started_at: float
     preview_prompts: Sequence[str]
+    settled: Mapping[str, Any] = field(default_factory=dict)
 
 
 def between_epochs_path(out_dir: Path, name: str, step: int) -> Path:
@@ -127,6 +129,7 @@ class Keeper:
 
     def preview(self, step: int, is_asked: bool = False) -> None:
         """Draw every preview prompt, see :meth:`Previews.draw`."""
+        self.stepper.make_room()
         with as_saved(self.trained, self.optimizer, self.stepper.ema):
             self.previews.draw(step, is_asked)
 
@@ -184,7 +187,7 @@ class Keeper:
         place = self.place
         facts = RunFacts(
             info=self.model.info,
-            config=place.config,
+            config=place.config.replace(**place.settled),
             dataset=place.dataset,
             epoch=epoch,
             step=step,

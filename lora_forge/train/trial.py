@@ -19,6 +19,7 @@ from lora_forge.model.devices import (
     total_memory_bytes,
     used_memory_bytes,
 )
+from lora_forge.model.memory import checkpointing
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.batches import Batch
 from lora_forge.train.cache import CachedText, LiveText, TensorCache
@@ -111,7 +112,7 @@ class _Trial:
     def run(self) -> None:
         model, config = self.model, self.config
         with (
-            training_lease(model, config.gradient_checkpointing == "on"),
+            training_lease(model, checkpointing(model, config).is_on),
             small_convs_as_products(model.unet, model.device),
         ):
             examples = self._encoded()
