@@ -43,7 +43,7 @@ def write_atomically(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if waits_for_disk:
-        _clear_stale(path)
+        clear_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     _BEING_WRITTEN.add(temporary.name)
     try:
@@ -86,8 +86,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _clear_stale(path: Path) -> None:
-    """Remove what killed writers of ``path`` left; a young file may belong to a living one."""
+def clear_stale(path: Path) -> None:
+    """Remove what killed writers of ``path`` left, whose folder must be there; a young file may be a living one's."""
     start, now = f".{path.name}.", time.time()
     for entry in path.parent.iterdir():
         if entry.name.startswith(start) and entry.name.endswith(".tmp"):

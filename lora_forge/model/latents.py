@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,71 @@ import torch
 from PIL import Image
 
 from lora_forge.errors import TrainingError
+from lora_forge.model.devices import fetch, put
 from lora_forge.ports import BorrowedModel
 
 VAE_FACTOR = 8  # pixels a latent cell is wide
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class BegunLatent:
+    """A latent that the device may still be at work on. ``picture``: (1, 3, H, W) float32; ``latent``: (1, 4, H/8, W/8)
+    float32, both on the model's device; ``wait`` gives a copy of ``latent`` on the CPU."""
+
+    picture: torch.Tensor
+    seed: int
+    latent: torch.Tensor
+    wait: Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A finite scaled latent, float32 (4, H/8, W/8): on the model's device, and the same on the CPU."""
+
+    there: torch.Tensor
+    on_cpu: torch.Tensor
+
+
+class LatentEncoder:
+    """Draws one latent for each picture from the VAE's posterior, in two halves.
+
+    Whoever begins the next picture before finishing this one leaves a card no gap between them. The float32 copy of a
+    VAE that overflows in half precision is made at the first picture that needs it and kept for the next ones.
+    """
+
+    def __init__(self, model: BorrowedModel) -> None:
+        self._model = model
+        self._in_float32: Any = None
+
+    @torch.no_grad()
+    def begin(self, picture: torch.Tensor, seed: int) -> BegunLatent:
+        """Give the device its work on ``picture``: (3, H, W) float32 in [-1, 1], H and W multiples of 8.
+
+        The noise comes from a CPU generator of its own with ``seed``.
+        """
+        there = put(picture[None], self._model.device)
+        return self._draw(self._model.vae, there, seed)
+
+    @torch.no_grad()
+    def finish(self, begun: BegunLatent) -> Latent | None:
+        """Wait for what was begun; None when it isn't finite, in float32 neither."""
+        on_cpu = begun.wait()
+        if not _is_finite(on_cpu) and self._model.vae.dtype is not torch.float32:
+            # SDXL's VAE overflows in float16 on many pictures; the hosts retry in float32 too.
+            if self._in_float32 is None:
+                self._in_float32 = copy.deepcopy(self._model.vae).float()
+            begun = self._draw(self._in_float32, begun.picture, begun.seed)
+            on_cpu = begun.wait()
+        return Latent(begun.latent[0], on_cpu[0]) if _is_finite(on_cpu) else None
+
+    def _draw(self, vae: Any, picture: torch.Tensor, seed: int) -> BegunLatent:
+        posterior = vae.encode(_laid_out(picture.to(vae.dtype))).latent_dist
+        mean, std = posterior.mean.float(), posterior.std.float()
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
+        latent = (mean + std * put(noise, mean.device)) * self._model.vae_scale
+        return BegunLatent(picture, seed, latent, fetch(latent))
+
+
 def encode_images(model: BorrowedModel, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
     """Draw one latent for each image from the VAE's posterior.
 
@@ -28,31 +88,23 @@ def encode_images(model: BorrowedModel, images: torch.Tensor, seeds: Sequence[in
     """
     if len(images) != len(seeds):
         raise ValueError(f"{len(images)} images, but {len(seeds)} seeds")
-    pairs = enumerate(zip(images, seeds, strict=True))
-    latents = [_encode_one(model, image[None], index, seed) for index, (image, seed) in pairs]
-    return torch.cat(latents)
+    encoder, latents = LatentEncoder(model), []
+    for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
+        found = encoder.finish(encoder.begin(image, seed))
+        if found is None:
+            raise TrainingError(
+                "Image number {index} has no finite latent: the VAE gave NaN or infinity for it.",
+                "Look at that picture; if all are so, the checkpoint's VAE is broken.",
+                index=index,
+            )
+        latents.append(found.there)
+    return torch.stack(latents)
 
 
-def _encode_one(model: BorrowedModel, image: torch.Tensor, index: int, seed: int) -> torch.Tensor:
-    mean, std = _posterior(model.vae, image, model.device)
-    if not _is_finite(mean, std) and model.vae.dtype is not torch.float32:
-        # SDXL's VAE overflows in float16 on many pictures; the hosts retry in float32 too.
-        mean, std = _posterior(copy.deepcopy(model.vae).float(), image, model.device)
-    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed)).to(mean.device)
-    latent = (mean + std * noise) * model.vae_scale
-    if not _is_finite(latent):
-        raise TrainingError(
-            "Image number {index} has no finite latent: the VAE gave NaN or infinity for it.",
-            "Look at that picture; if all are so, the checkpoint's VAE is broken.",
-            index=index,
-        )
-    return latent
-
-
-def _posterior(vae: Any, image: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation (1, 4, H/8, W/8), float32."""
-    posterior = vae.encode(_laid_out(image.to(device, vae.dtype))).latent_dist
-    return posterior.mean.float(), posterior.std.float()
+def as_picture(pixels: torch.Tensor, is_flipped: bool = False) -> torch.Tensor:
+    """uint8 (H, W, 3) to what the VAE is given: float32 (3, H, W) in [-1, 1], on the same device."""
+    upright = pixels.permute(2, 0, 1)
+    return (upright.flip(-1) if is_flipped else upright).float() / 127.5 - 1.0
 
 
 @torch.no_grad()
@@ -75,7 +127,8 @@ def _decode_one(model: BorrowedModel, latent: torch.Tensor) -> torch.Tensor:
 
 def _laid_out(pixels: torch.Tensor) -> torch.Tensor:
     """Channels last on a CPU: its convolutions then need not turn every activation (0.73x of the time in bfloat16)."""
-    return pixels.contiguous(memory_format=torch.channels_last) if pixels.device.type == "cpu" else pixels
+    is_cpu = pixels.device.type == "cpu"
+    return pixels.contiguous(memory_format=torch.channels_last if is_cpu else torch.contiguous_format)
 
 
 def _to_picture(pixels: torch.Tensor) -> Image.Image:

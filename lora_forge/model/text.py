@@ -13,8 +13,10 @@ import torch
 
 from lora_forge.config import Family
 from lora_forge.model.configs import BOS_ID, EOS_ID
+from lora_forge.model.devices import put
 from lora_forge.ports import BorrowedModel, TextTower
 
+ROWS = 16  # chunks that a card encodes at a time: enough to be worth its launches, few enough for a small one
 CHUNK = 75  # tokens between BOS and EOS
 COMMA_BACKTRACK = 20  # the hosts' default: a tag cut by a chunk's end moves whole if its comma is that near
 _COMMA = ",</w>"
@@ -37,14 +39,49 @@ def encode(model: BorrowedModel, captions: Sequence[str], clip_skip: int = 1) ->
     """
     if model.host_encode is not None:
         return Conditioning(*model.host_encode(captions, clip_skip))
+    ids = [chunk_ids(tower, captions) for tower in model.text_towers]
+    rows = _encode_ids(model, [each.flatten(0, 1) for each in ids], clip_skip)
+    hidden = rows.hidden.reshape(len(captions), -1, rows.hidden.shape[-1])
+    return Conditioning(hidden, None if rows.pooled is None else rows.pooled[:: ids[0].shape[1]])
+
+
+def caption_ids(model: BorrowedModel, caption: str) -> tuple[torch.Tensor, ...]:
+    """A caption's token ids for each text encoder: (n, 77) int64, on the CPU."""
+    return tuple(chunk_ids(tower, [caption])[0] for tower in model.text_towers)
+
+
+def encode_rows(model: BorrowedModel, captions: Sequence[tuple[torch.Tensor, ...]], clip_skip: int) -> Conditioning:
+    """Chunks of several captions, given as :func:`caption_ids`, one after another.
+
+    hidden (R, 77, D), pooled (R, P) or None, R the captions' chunks in all. The text encoders are always given ``ROWS``
+    chunks at a time, filled up with empty ones: libraries choose their way to compute by the shape of a batch, so
+    with one shape no caption's embedding depends on how many others came with it.
+    """
+    towers = [torch.cat(each) for each in zip(*captions, strict=True)]
+    count = len(towers[0])
+    filled = [_filled(ids, tower.pad_token_id) for ids, tower in zip(towers, model.text_towers, strict=True)]
+    in_blocks = zip(*(ids.split(ROWS) for ids in filled), strict=True)
+    blocks = [_encode_ids(model, block, clip_skip) for block in in_blocks]
+    hidden = torch.cat([block.hidden for block in blocks]) if len(blocks) > 1 else blocks[0].hidden
+    pooled = [block.pooled for block in blocks if block.pooled is not None]
+    return Conditioning(hidden[:count], torch.cat(pooled)[:count] if pooled else None)
+
+
+def _filled(ids: torch.Tensor, pad: int) -> torch.Tensor:
+    """Ids (R, 77) and empty chunks up to a whole number of blocks."""
+    empty = torch.tensor([_close([], pad)], dtype=torch.int64)
+    return torch.cat([ids, empty.expand(-len(ids) % ROWS, -1)])
+
+
+def _encode_ids(model: BorrowedModel, ids: Sequence[torch.Tensor], clip_skip: int) -> Conditioning:
+    """hidden (R, 77, D) and pooled (R, P) of ids (R, 77), one tensor for each text encoder."""
     is_sdxl = model.info.family is Family.SDXL
-    hidden, pooled = [], None
-    for tower in model.text_towers:
-        ids = chunk_ids(tower, captions).to(model.device)
-        states, projected = _run(tower.module, ids.flatten(0, 1), clip_skip, is_sdxl)
-        hidden.append(states.reshape(len(captions), -1, states.shape[-1]))
-        if is_sdxl and projected is not None:
-            pooled = projected.reshape(*ids.shape[:2], -1)[:, 0]
+    hidden: list[torch.Tensor] = []
+    pooled: torch.Tensor | None = None
+    for tower, rows in zip(model.text_towers, ids, strict=True):
+        states, projected = _run(tower.module, put(rows, model.device), clip_skip, is_sdxl)
+        hidden.append(states)
+        pooled = projected if is_sdxl and projected is not None else pooled
     return Conditioning(torch.cat(hidden, dim=-1) if len(hidden) > 1 else hidden[0], pooled)
 
 

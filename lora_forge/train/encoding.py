@@ -1,13 +1,20 @@
-"""Photos become latents once, cached and checked: all before training, or each when a step first meets it."""
+"""Photos become latents once, cached and checked: all before training, or each when a step first meets it.
+
+Before training the next photos are read while the device encodes this one, and what was made is written meanwhile: the
+VAE waits for neither.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,8 +22,10 @@ from lora_forge.dataset.prepared import PreparedImage, load_pixels
 from lora_forge.errors import TrainingError
 from lora_forge.events import Emit, Progress, StageDone, StageStarted, Warned
 from lora_forge.i18n import word
-from lora_forge.model.latents import VAE_FACTOR, encode_images
+from lora_forge.model.devices import put
+from lora_forge.model.latents import VAE_FACTOR, BegunLatent, LatentEncoder, as_picture
 from lora_forge.ports import BorrowedModel
+from lora_forge.train.ahead import made_ahead, threads_for
 from lora_forge.train.cache import TensorCache
 from lora_forge.train.draws import latents_seed
 from lora_forge.train.fingerprints import digest, module_fingerprint
@@ -59,9 +68,9 @@ class LatentsWhenMet(Sequence[ImageLatents]):
         keeps: bool = True,
     ) -> None:
         self._model, self._images, self._has_flipped = model, images, has_flipped
-        self._cache, self._emit, self._keeps = cache, emit, keeps
+        self._sides = _Sides(model, has_flipped, cache)
+        self._emit, self._keeps = emit, keeps
         self._named: set[int] = set()
-        self._vae = module_fingerprint(model.vae)
         self._met: dict[int, ImageLatents] = {}
 
     def __len__(self) -> int:
@@ -85,7 +94,8 @@ class LatentsWhenMet(Sequence[ImageLatents]):
 
     def _encoded(self, index: int) -> ImageLatents:
         image = self._images[index]
-        found, _ = _both_sides(self._model, image, self._has_flipped, self._vae, self._cache)
+        encoder = LatentEncoder(self._model)  # a new one each time: its float32 copy must not lie in a run's way
+        found, _ = self._sides.finish(encoder, self._sides.begin(encoder, self._sides.read(image)))
         if found is not None:
             return found
         if index not in self._named:
@@ -106,28 +116,30 @@ def encode_set(
 ) -> tuple[list[PreparedImage], list[ImageLatents]]:
     """Latents of every image that has any; one whose latents are not finite even in float32 is left out and named.
 
-    The mirror image is encoded for itself: the VAE does not commute with flipping.
+    The mirror image is encoded for itself: the VAE does not commute with flipping. Photos are encoded one at a time on
+    a card too: libraries choose their way to compute by the shape of a batch, and a photo's latents must not depend on
+    which others were still missing.
 
     Raises:
         TrainingError: no image is left.
+        DatasetError: a photo can't be read.
         StoppedError: ``should_stop`` said so between two images.
     """
     began = time.perf_counter()
     emit(StageStarted(STAGE, len(images)))
-    vae = module_fingerprint(model.vae)
+    sides = _Sides(model, has_flipped, cache)
     kept, latents, computed = [], [], 0
-    for done, image in enumerate(images, start=1):
-        if should_stop():
-            raise StoppedError
-        found, is_new = _both_sides(model, image, has_flipped, vae, cache)
-        computed += is_new
-        if found is not None:
-            kept.append(image)
-            latents.append(found)
-        else:
-            emit(Warned(_LEFT_OUT, {"photo": image.source.name}))
-        seconds_left = (time.perf_counter() - began) / done * (len(images) - done)
-        emit(Progress(STAGE, done, len(images), seconds_left))
+    with cache.behind(), made_ahead(sides.read, images, threads_for(model.device)) as reads:
+        found_of_each = sides.in_order(reads, should_stop)
+        for done, (image, (found, is_new)) in enumerate(zip(images, found_of_each, strict=True), start=1):
+            computed += is_new
+            if found is not None:
+                kept.append(image)
+                latents.append(found)
+            else:
+                emit(Warned(_LEFT_OUT, {"photo": image.source.name}))
+            seconds_left = (time.perf_counter() - began) / done * (len(images) - done)
+            emit(Progress(STAGE, done, len(images), seconds_left))
     if not kept:
         raise TrainingError(
             "The VAE makes no finite latents of any of the {count} images.",
@@ -138,40 +150,94 @@ def encode_set(
     return kept, latents
 
 
-def _both_sides(
-    model: BorrowedModel, image: PreparedImage, has_flipped: bool, vae: str, cache: TensorCache
-) -> tuple[ImageLatents | None, bool]:
-    """The latents (None: a side is not finite), and whether any were computed just now."""
-    sides = [_encode(model, image, side, vae, cache) for side in ((False, True) if has_flipped else (False,))]
-    found = [tensor for tensor, _ in sides if tensor is not None]
-    is_new = any(is_new for _, is_new in sides)
-    if len(found) < len(sides):
-        return None, is_new
-    return ImageLatents(found[0], found[1] if has_flipped else None), is_new
+@dataclass(frozen=True)
+class _Read:
+    """What the disk has of a photo: for each side its key and, if the cache has it, its latents; the pixels, uint8
+    (H, W, 3), where a side is missing."""
+
+    image: PreparedImage
+    saved: tuple[tuple[str, Tensor | None], ...]
+    pixels: npt.NDArray[np.uint8] | None
 
 
-def _encode(
-    model: BorrowedModel, image: PreparedImage, is_flipped: bool, vae: str, cache: TensorCache
-) -> tuple[Tensor | None, bool]:
-    """The latents (None: not finite), and whether they were computed just now."""
-    key = digest("latents 1", vae, model.vae_scale, image.key, is_flipped)
-    saved = cache.load(key)
-    if saved is not None and torch.isfinite(saved["latents"]).all():
-        return saved["latents"].to(model.device), False
-    pixels = torch.tensor(load_pixels(image)).permute(2, 0, 1)
-    picture = (pixels.flip(-1) if is_flipped else pixels).float() / 127.5 - 1.0
-    with torch.no_grad():
-        latents = _finite_latents(model, picture[None], latents_seed(image.key, is_flipped))
-    if latents is None:
-        return None, True
-    cache.save(key, {"latents": latents})
-    return latents, True
+_Begun = list[tuple[str, Tensor | BegunLatent]]
+"""For each side its key, and its latents on the model's device or what was begun of them."""
 
 
-def _finite_latents(model: BorrowedModel, picture: Tensor, seed: int) -> Tensor | None:
-    try:
-        return encode_images(model, picture, [seed])[0]
-    except TrainingError as error:  # not finite, in float32 neither
-        if "index" not in error.values:
-            raise
-        return None
+class _Sides:
+    """A photo's latents and those of its mirror image, in three parts: read, begin, finish."""
+
+    def __init__(self, model: BorrowedModel, has_flipped: bool, cache: TensorCache) -> None:
+        self._model, self._has_flipped, self._cache = model, has_flipped, cache
+        self._vae = module_fingerprint(model.vae)
+
+    def in_order(
+        self, reads: Iterator[_Read], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[ImageLatents | None, bool]]:
+        """Both latents of each photo (None: a side is not finite), and whether any were computed just now.
+
+        A card is given the next photo before this one's latents are waited for: so it never waits for Python. A CPU
+        has done its work when it is begun.
+
+        Raises:
+            StoppedError: ``should_stop`` said so before a photo was begun.
+        """
+        encoder, most_begun = LatentEncoder(self._model), 0 if self._model.device.type == "cpu" else 1
+        begun: deque[_Begun] = deque()
+        for read in reads:
+            if should_stop():
+                raise StoppedError
+            begun.append(self.begin(encoder, read))
+            while len(begun) > most_begun:
+                yield self.finish(encoder, begun.popleft())
+        while begun:
+            yield self.finish(encoder, begun.popleft())
+
+    def read(self, image: PreparedImage) -> _Read:
+        """What the disk has; any thread may call this, torch computes nothing in it.
+
+        Raises:
+            DatasetError: the photo can't be read.
+        """
+        sides = (False, True) if self._has_flipped else (False,)
+        keys = [digest("latents 1", self._vae, self._model.vae_scale, image.key, side) for side in sides]
+        saved = tuple((key, _finite(self._cache.load(key))) for key in keys)
+        is_whole = all(latents is not None for _, latents in saved)
+        return _Read(image, saved, None if is_whole else load_pixels(image))
+
+    def begin(self, encoder: LatentEncoder, read: _Read) -> _Begun:
+        """Give the device its work."""
+        device = self._model.device
+        pixels = None if read.pixels is None else put(torch.tensor(read.pixels), device)
+        begun: _Begun = []
+        for is_flipped, (key, saved) in enumerate(read.saved):
+            if saved is not None:
+                begun.append((key, put(saved, device)))
+            elif pixels is not None:
+                seed = latents_seed(read.image.key, bool(is_flipped))
+                begun.append((key, encoder.begin(as_picture(pixels, bool(is_flipped)), seed)))
+        return begun
+
+    def finish(self, encoder: LatentEncoder, begun: _Begun) -> tuple[ImageLatents | None, bool]:
+        """Wait for it and keep it; one photo's part of what :meth:`in_order` gives."""
+        sides = [self._finished(encoder, key, side) for key, side in begun]
+        is_new = any(isinstance(side, BegunLatent) for _, side in begun)
+        found = [side for side in sides if side is not None]
+        if len(found) < len(sides):
+            return None, is_new
+        return ImageLatents(found[0], found[1] if self._has_flipped else None), is_new
+
+    def _finished(self, encoder: LatentEncoder, key: str, side: Tensor | BegunLatent) -> Tensor | None:
+        if isinstance(side, Tensor):
+            return side
+        latent = encoder.finish(side)
+        if latent is None:
+            return None
+        self._cache.save(key, {"latents": latent.on_cpu})
+        return latent.there
+
+
+def _finite(saved: dict[str, Tensor] | None) -> Tensor | None:
+    """The latents that were saved, unless something made them NaN."""
+    latents = None if saved is None else saved.get("latents")
+    return latents if latents is not None and bool(np.isfinite(latents.numpy()).all()) else None

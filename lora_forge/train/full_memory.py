@@ -17,9 +17,12 @@ _WORDS = (
 )
 # file and function of ours (or torch's) -> stage; of the frames of an error the innermost known one counts
 _STAGES = {
-    ("latents.py", "encode_images"): "encode",
-    ("encoding.py", "_both_sides"): "encode",
+    ("latents.py", "_draw"): "encode",
+    ("encoding.py", "read"): "encode",
+    ("encoding.py", "begin"): "encode",
+    ("encoding.py", "finish"): "encode",
     ("text.py", "encode"): "text",
+    ("text.py", "encode_rows"): "text",
     ("step.py", "_backward"): "forward",
     ("validation.py", "loss"): "forward",
     ("_tensor.py", "backward"): "backward",

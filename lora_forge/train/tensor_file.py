@@ -36,8 +36,10 @@ class DamagedFileError(Exception):
     """The file is not whole, or not one of ours; the message says which."""
 
 
-def save_tree(path: Path, tree: Any) -> None:
+def save_tree(path: Path, tree: Any, *, waits_for_disk: bool = True) -> None:
     """Write ``tree`` (dicts, lists, tuples, tensors, numbers, text, None) atomically; tensors as they are.
+
+    ``waits_for_disk``: as in :func:`lora_forge.atomic.write_atomically`.
 
     Raises:
         TypeError: something else is in it.
@@ -48,7 +50,7 @@ def save_tree(path: Path, tree: Any) -> None:
     if not tensors:  # safetensors 0.4.2 can't read a file of none
         tensors["none"] = torch.zeros(1, dtype=torch.uint8)
     header = {"tree": text, "crc": str(_checksum(tensors, text))}
-    write_atomically(path, lambda temporary: _write(temporary, tensors, header))
+    write_atomically(path, lambda temporary: _write(temporary, tensors, header), waits_for_disk=waits_for_disk)
 
 
 def load_tree(path: Path) -> Any:

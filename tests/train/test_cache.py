@@ -46,7 +46,7 @@ def test_latents_are_those_of_the_picture_and_of_its_mirror_image(
 def test_a_second_run_only_reads(tmp_path: Path, prepared: PreparedSet, model: BorrowedModel, monkeypatch: Any) -> None:
     cache = TensorCache(tmp_path, print)
     first = encode_set(model, prepared.images, False, cache, lambda _: None)[1]
-    monkeypatch.setattr(encoding, "encode_images", None)
+    monkeypatch.setattr(encoding, "LatentEncoder", lambda _: None)
     recorder = tiny.Recorder()
     second = encode_set(model, prepared.images, False, cache, recorder)[1]
     assert all(torch.equal(a.plain, b.plain) for a, b in zip(first, second, strict=True))

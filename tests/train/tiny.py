@@ -16,13 +16,13 @@ from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.prepare import PrepareSettings, prepare
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.dataset.project import Project
-from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Event
-from lora_forge.model.latents import encode_images
+from lora_forge.model.latents import BegunLatent, Latent, LatentEncoder
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.model.tokenizer_files import load_tokenizer
 from lora_forge.ports import BaseInfo, BorrowedModel, TextTower
 from lora_forge.train import encoding
+from lora_forge.train.ranks import Ranks
 from lora_forge.train.run import RunResult, train
 
 WIDTH = 16
@@ -103,12 +103,11 @@ def config(**changes: Any) -> TrainConfig:
 def refuse_latents(monkeypatch: pytest.MonkeyPatch, bad_seed: int) -> None:
     """Let the VAE make nothing finite of the image whose draw has ``bad_seed``."""
 
-    def refuse(model: BorrowedModel, images: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-        if seeds == [bad_seed]:
-            raise TrainingError("Image number {index} has no finite latent.", index=0)
-        return encode_images(model, images, seeds)
+    class Refusing(LatentEncoder):
+        def finish(self, begun: BegunLatent) -> Latent | None:
+            return None if begun.seed == bad_seed else super().finish(begun)
 
-    monkeypatch.setattr(encoding, "encode_images", refuse)
+    monkeypatch.setattr(encoding, "LatentEncoder", Refusing)
 
 
 class Recorder:
@@ -135,6 +134,7 @@ def run(
     emit: Any = None,
     commands: CommandBox | None = None,
     resume: bool = False,
+    ranks: Ranks | None = None,
 ) -> RunResult:
     """Train in ``where/run`` into ``where/out``."""
     return train(
@@ -146,4 +146,5 @@ def run(
         emit or Recorder(),
         commands or CommandBox(),
         resume=resume,
+        ranks=ranks,
     )
