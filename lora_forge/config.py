@@ -172,6 +172,10 @@ class TrainConfig:
         "How the frozen base lies in memory while learning: as it was loaded, or in 8 bits, half of fp16; its numbers "
         "get coarser by about 3 %. A WebUI's own checkpoint stays as it lends it.",
     )
+    graphs: Literal["auto", "off"] = setting(
+        "auto",
+        "On an NVIDIA card, record a step and replay it: the same numbers, much faster at batch 1; off if it gives trouble.",
+    )
     encode_ahead: Literal["auto", "on", "off"] = setting(
         "auto", "Encode all photos before the first step, or each when it is first met; automatic: off on a CPU."
     )

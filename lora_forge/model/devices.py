@@ -104,7 +104,7 @@ def make_current(name: str) -> None:
     """Let this process's own work go to the card of that name, so that nothing lands on another by default."""
     if ":" in name:
         device = torch.device(name)
-        _backend(device).set_device(device)
+        backend(device).set_device(device)
 
 
 def needs_grad_scaler(dtype: torch.dtype) -> bool:
@@ -115,7 +115,7 @@ def needs_grad_scaler(dtype: torch.dtype) -> bool:
 def describe_device(device: torch.device) -> str:
     """Name and memory, as a person knows them."""
     if device.type in ("cuda", "xpu"):
-        found = _backend(device).get_device_properties(device)
+        found = backend(device).get_device_properties(device)
         kind = "ROCm" if torch.version.hip else device.type.upper()
         return f"{found.name} ({kind}, {found.total_memory / 2**30:.0f} GiB)"
     if device.type == "mps":
@@ -126,14 +126,14 @@ def describe_device(device: torch.device) -> str:
 def short_name(device: torch.device) -> str:
     """What a person calls it: the card's own name, or CPU, MPS."""
     if device.type in ("cuda", "xpu"):
-        return str(_backend(device).get_device_properties(device).name)
+        return str(backend(device).get_device_properties(device).name)
     return device.type.upper()
 
 
 def free_memory_bytes(device: torch.device) -> int | None:
     """Memory a new tensor could take on ``device``, torch's own cache included; None where it can't be told."""
     if device.type in ("cuda", "xpu"):
-        backend = _backend(device)
+        backend = backend(device)
         cached = backend.memory_reserved(device) - backend.memory_allocated(device)
         if hasattr(backend, "mem_get_info"):
             return int(backend.mem_get_info(device)[0] + cached)
@@ -147,7 +147,7 @@ def free_memory_bytes(device: torch.device) -> int | None:
 def peak_memory_bytes(device: torch.device) -> int | None:
     """Most memory in use since :func:`reset_peak`: by torch on the card, by the process on a CPU; None if unknown."""
     if device.type in ("cuda", "xpu"):
-        return int(_backend(device).max_memory_allocated(device))
+        return int(backend(device).max_memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
     return _status_bytes("VmHWM") or _resident_bytes()
@@ -156,7 +156,7 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 def used_memory_bytes(device: torch.device) -> int | None:
     """Memory in use now, counted as :func:`peak_memory_bytes` does."""
     if device.type in ("cuda", "xpu"):
-        return int(_backend(device).memory_allocated(device))
+        return int(backend(device).memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
     return _resident_bytes()
@@ -165,7 +165,7 @@ def used_memory_bytes(device: torch.device) -> int | None:
 def total_memory_bytes(device: torch.device) -> int | None:
     """All the memory there is on ``device``, whoever uses it; None where it can't be told."""
     if device.type in ("cuda", "xpu"):
-        return int(_backend(device).get_device_properties(device).total_memory)
+        return int(backend(device).get_device_properties(device).total_memory)
     if device.type == "mps":
         limit = getattr(torch.mps, "recommended_max_memory", None)
         return int(limit()) if limit else None
@@ -180,7 +180,7 @@ def total_memory_bytes(device: torch.device) -> int | None:
 def reset_peak(device: torch.device) -> bool:
     """Start a new :func:`peak_memory_bytes`; False where the system can't."""
     if device.type in ("cuda", "xpu"):
-        _backend(device).reset_peak_memory_stats(device)
+        backend(device).reset_peak_memory_stats(device)
         return True
     if device.type == "cpu":
         with contextlib.suppress(OSError):
@@ -240,7 +240,7 @@ def peak_since_last(device: torch.device) -> Callable[[], int | None]:
 def empty_cache(device: torch.device) -> None:
     """Hand torch's unused cache back to the card; not for every step, it is slow."""
     if device.type in ("cuda", "xpu"):
-        _backend(device).empty_cache()
+        backend(device).empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
 
@@ -248,7 +248,7 @@ def empty_cache(device: torch.device) -> None:
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given; a CPU always has."""
     if device.type in ("cuda", "xpu"):
-        _backend(device).synchronize(device)
+        backend(device).synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
@@ -267,11 +267,12 @@ def put(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def fetch(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Begin to copy ``tensor`` to the CPU; what is given back waits for that copy and hands it out.
 
-    On a CUDA card it waits for this copy alone, not for work that the card was given afterwards; elsewhere the copy is
-    made when it is asked for. A tensor on the CPU is handed out itself.
+    On a CUDA card it waits for this copy alone, not for work that the card was given afterwards, and any thread may
+    wait. Elsewhere the copy is made at once; a tensor on the CPU is handed out itself.
     """
     if tensor.device.type != "cuda":
-        return lambda: tensor.cpu()
+        ready = tensor.cpu()
+        return lambda: ready
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     copy.copy_(tensor, non_blocking=True)
     is_made = torch.cuda.Event()
@@ -327,7 +328,7 @@ GLOBAL_FLAGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = 
 """Name -> (how to read it, how to set it) of torch's switches that are global, none of them a thread's own."""
 
 
-def _backend(device: torch.device) -> Any:
+def backend(device: torch.device) -> Any:
     return getattr(torch, device.type)
 
 

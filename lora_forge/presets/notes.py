@@ -166,6 +166,7 @@ MEMORY = (
         word("on: a wait first, then even steps"),
         word("on: text and image encoders rest meanwhile"),
     ),
+    Note("graphs", word("Recorded steps"), word("none"), word("auto: much faster at batch 1 on NVIDIA cards")),
     Note("device", word("Device"), word("none"), word("a card is many times faster than a CPU")),
 )
 SAVING = (

@@ -147,6 +147,7 @@ COMMON: Mapping[str, Reason] = {
     "base_storage": Reason(word("As exact as it was loaded; 8 bits are for cards with no room left."), ("here",)),
     "precision": Reason(_ITSELF, ("here",)),
     "encode_ahead": Reason(_ITSELF, ("here",)),
+    "graphs": Reason(_ITSELF, ("here",)),
     "device": Reason(_ITSELF, ("here",)),
     "preview_every_steps": Reason(
         word("About every 50 steps, here every {steps}, the end of each epoch among them, as far as time allows."),

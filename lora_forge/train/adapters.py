@@ -43,7 +43,8 @@ class Adapter:
     """The adapter of one layer; calling it is the layer's forward.
 
     ``down``: float32 (rank, in) or (rank, in, kh, kw). ``up``: float32 (out, rank) or (out, rank, 1, 1).
-    ``strength`` multiplies alpha / rank; at 0 the base layer runs alone, bit for bit.
+    ``strength`` multiplies alpha / rank; at 0 the base layer runs alone, bit for bit. ``working``: copies of
+    (scale * down, up) in the type of the activations, where somebody made them for all adapters at once.
     """
 
     site: Site
@@ -54,6 +55,7 @@ class Adapter:
     dropout: Dropout
     alpha: float
     strength: float = 1.0
+    working: tuple[torch.Tensor, torch.Tensor] | None = None
     _mask: torch.Tensor | None = None
     _mask_key: tuple[int, int, int] | None = None
     _conv: dict[str, Any] = field(default_factory=dict)
@@ -69,17 +71,27 @@ class Adapter:
     def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """``base(x) + strength * alpha / rank * up(down(x))``; ``x``: (B, N, in), (B, in) or (B, in, H, W)."""
         result: torch.Tensor = self.base(x, *args, **kwargs)
-        scale = self.strength * self.alpha / self.rank
-        if scale == 0.0:
+        if self.scale == 0.0:
             return result
-        # The scale goes into the smaller matrix before the cast: nothing of the activations' size is touched.
-        down = (self.down if scale == 1.0 else self.down * scale).to(x.dtype)
-        up = self.up.to(x.dtype)
+        down, up = self._matrices(x.dtype)
         if not self._conv:
             hidden = F.linear(x, down)
             return result + F.linear(self._drop(hidden, hidden.dim() - 1), up)
         hidden = F.conv2d(x, down, **self._conv)
         return result + F.conv2d(self._drop(hidden, 1), up)
+
+    @property
+    def scale(self) -> float:
+        """What the adapter's output is multiplied with."""
+        return self.strength * self.alpha / self.rank
+
+    def _matrices(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """(scale * down, up) in ``dtype``."""
+        if self.working is not None and self.working[0].dtype is dtype:
+            return self.working
+        # The scale goes into the smaller matrix before the cast: nothing of the activations' size is touched.
+        down = self.down if self.scale == 1.0 else self.down * self.scale
+        return down.to(dtype), self.up.to(dtype)
 
     def _drop(self, hidden: torch.Tensor, rank_axis: int) -> torch.Tensor:
         """Silence some ranks of each row of the batch and scale up the rest (kohya's rank dropout)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,21 @@ class Inputs:
     time_ids: Tensor | None
     weights: Tensor
     masks: Tensor | None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All of them, in the order that :meth:`of_tensors` takes."""
+        text = self.text
+        return (
+            *(self.latents, self.noise, self.timesteps, text.hidden, text.pooled),
+            *(self.time_ids, self.weights, self.masks),
+        )
+
+    @classmethod
+    def of_tensors(cls, tensors: Sequence[Tensor | None]) -> Inputs:
+        """The inverse of :meth:`tensors`."""
+        found: Any = tensors
+        latents, noise, timesteps, hidden, pooled, time_ids, weights, masks = found
+        return cls(latents, noise, timesteps, Conditioning(hidden, pooled), time_ids, weights, masks)
 
 
 def predict(model: BorrowedModel, noisy: Tensor, inputs: Inputs) -> Tensor:

@@ -26,6 +26,7 @@ FREE_FIELDS = frozenset(
             "gradient_checkpointing",
             "base_storage",
             "encode_ahead",
+            "graphs",
         ),  # the base's own dtype is part of its fingerprint
         *("preview_every_steps", "preview_share", "preview_prompts", "preview_steps", "preview_guidance"),
     )

@@ -44,7 +44,7 @@ _SELDOM = word(
 class Stepping(Protocol):
     """Takes one optimizer step (``step.Stepper``)."""
 
-    def run(self, batches: Step, step: int, total_steps: int) -> Figures: ...
+    def run(self, batches: Step, step: int, total_steps: int, upcoming: Step = ()) -> Figures: ...
 
 
 class Keeping(Protocol):
@@ -127,7 +127,7 @@ class Loop:
     def _take_step(self, step: int) -> None:
         began = time.perf_counter()
         batches = self._batches(step)
-        figures = self._stepper.run(batches, step, self.total)
+        figures = self._stepper.run(batches, step, self.total, self._upcoming(step + 1))
         counters = self.counters
         counters.step = step
         counters.durations_s.append(time.perf_counter() - began)
@@ -143,6 +143,11 @@ class Loop:
         if epoch != self._epoch:
             self._epoch, self._steps = epoch, self._plan.epoch(epoch)
         return self._steps[(step - 1) % self._plan.steps_per_epoch]
+
+    def _upcoming(self, step: int) -> Step:
+        """The batches of a step that is still to come, if it is in this epoch."""
+        is_in_epoch = step <= self.total and self._epoch_of(step) == self._epoch
+        return self._batches(step) if is_in_epoch else ()
 
     def _epoch_of(self, step: int) -> int:
         return (step - 1) // self._plan.steps_per_epoch + 1

@@ -16,6 +16,7 @@ from lora_forge.errors import LoraFileError, TrainingError
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, some_of
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.adapters import Adapter, Dropout, initialise, inject
+from lora_forge.train.flat import Flat
 from lora_forge.train.sites import Site, file_sites, our_name, training_sites
 
 
@@ -46,12 +47,24 @@ class Network:
     """
 
     def __init__(
-        self, model: BorrowedModel, adapters: list[Adapter], dropout: Dropout, undo: contextlib.ExitStack
+        self,
+        model: BorrowedModel,
+        adapters: list[Adapter],
+        dropout: Dropout,
+        undo: contextlib.ExitStack,
+        is_trained: bool,
     ) -> None:
         self._model = model
         self._adapters = {adapter.site.name: adapter for adapter in adapters}
         self._dropout = dropout
         self._undo = undo
+        self._flat = Flat(adapters) if is_trained else None
+
+    @property
+    def flat(self) -> Flat:
+        """The trained matrices and their gradients in one buffer each; of a network that is trained only."""
+        assert self._flat is not None, "a network that only draws"
+        return self._flat
 
     @classmethod
     def attach(cls, model: BorrowedModel, config: TrainConfig, seed: int | None = None) -> Network:
@@ -101,7 +114,7 @@ class Network:
                 if found:
                     undo.enter_context(_restored(root))
                     adapters += inject(root, found, dropout, model.device, is_trained)
-            return cls(model, adapters, dropout, undo.pop_all())
+            return cls(model, adapters, dropout, undo.pop_all(), is_trained)
 
     def __enter__(self) -> Network:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,11 @@ from lora_forge.config import Optimizer, TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
 from lora_forge.train.network import Network
 from lora_forge.train.schedules import rate_at
+
+
+Sections = Mapping[tuple[bool, bool], Tensor]
+# The others look at rows and columns, or at blocks of a matrix.
+_NUMBER_BY_NUMBER: frozenset[Optimizer] = frozenset(("adamw", "lion", "prodigy", "schedule_free"))
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,12 @@ def trained_of(network: Network) -> list[Trained]:
     return [Trained(p.name, p.parameter, p.is_up, is_text) for is_text, found in parts for p in found]
 
 
-def parameter_groups(trained: Sequence[Trained], config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(
+    trained: Sequence[Trained], config: TrainConfig, sections: Sections | None = None
+) -> list[dict[str, Any]]:
     """Groups by learning rate, each with its ``name`` and unscheduled rate ``base_lr``; empty ones left out.
+
+    ``sections``: see :class:`~lora_forge.train.flat.Flat`; with them each group is one parameter.
 
     LoRA+ (arXiv 2402.12354): the up matrices learn ``lora_plus_ratio`` times faster.
     """
@@ -42,20 +51,24 @@ def parameter_groups(trained: Sequence[Trained], config: TrainConfig) -> list[di
         for is_up in (False, True):
             rate = base_rate * (config.lora_plus_ratio if is_up else 1.0)
             members = [t.parameter for t in trained if (t.is_text, t.is_up) == (is_text, is_up)]
+            if members and sections is not None:
+                members = [sections[is_text, is_up]]
             if members:
                 name = ("te" if is_text else "unet") + ("_up" if is_up else "_down")
                 groups.append({"params": members, "lr": rate, "base_lr": rate, "name": name})
     return groups
 
 
-def build_optimizer(trained: Sequence[Trained], config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer that the settings name.
+def build_optimizer(
+    trained: Sequence[Trained], config: TrainConfig, sections: Sections | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that the settings name; it takes ``sections`` where it treats every number alike.
 
     Raises:
         MissingPartError: its library is not installed; the remedy says how to get it.
         TrainingError: it can't do what the other settings ask for.
     """
-    groups = parameter_groups(trained, config)
+    groups = parameter_groups(trained, config, sections if config.optimizer in _NUMBER_BY_NUMBER else None)
     common: dict[str, Any] = {"weight_decay": config.weight_decay}
     if config.optimizer != "adafactor":
         common["betas"] = (config.beta1, config.beta2)

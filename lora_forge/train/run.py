@@ -349,10 +349,9 @@ class _Run:
             text = CachedText(self.model, config.clip_skip, cache, is_fixed, most_bytes)
         examples = Examples(self.model, config, images, latents, text)
         if is_ahead and is_fixed:
-            for index in range(len(images)):
-                if self.commands.asks_to_stop():
-                    raise StoppedError
-                text.warm([examples.plain_caption(index)])
+            text.warm([examples.plain_caption(index) for index in range(len(images))], self.commands.asks_to_stop)
+            if self.commands.asks_to_stop():
+                raise StoppedError
         return images, examples
 
     def _train(
@@ -365,7 +364,7 @@ class _Run:
     ) -> RunResult:
         config = self.config
         trained = trained_of(network)
-        optimizer = build_optimizer(trained, config)
+        optimizer = build_optimizer(trained, config, network.flat.sections)
         grouped = self._grouping()
         plan = BatchPlan(
             images,
@@ -378,7 +377,8 @@ class _Run:
         )
         self.total = total_steps(config, plan.steps_per_epoch)
         ends = ends_of(state, self.total) if config.schedule != "constant" else ()
-        stepper = Stepper(self.model, network, trained, optimizer, examples, config, ends)
+        ranks, emit = self.ranks, self.emit
+        stepper = Stepper(self.model, network, trained, optimizer, examples, config, ends, ranks, emit)
         counters = Counters(0, deque(maxlen=plan.steps_per_epoch))
         if state is not None:
             _take_up(state, trained, optimizer, stepper, counters)
@@ -402,6 +402,7 @@ class _Run:
                 keeper.save_missing(counters)
             outcome = loop.run()
         finally:
+            stepper.close()
             self.step, self.files = counters.step, tuple(dict.fromkeys([*self.files, *keeper.files]))
         values = {"step": self.step, "total": self.total, "files": len(self.files)}
         self.emit(StageDone("train", "{step} of {total} steps, {files} files", values))

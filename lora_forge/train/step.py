@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from lora_forge.config import TrainConfig
+from lora_forge.events import Emit
+from lora_forge.model.devices import free_memory_bytes
+from lora_forge.model.graphs import Recorder, recorder_for
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import objective
-from lora_forge.train.batches import Batch, Step
+from lora_forge.train.batches import Step
+from lora_forge.train.captured import Replays, Tensors
+from lora_forge.train.draws import Visit
 from lora_forge.train.ema import Ema
-from lora_forge.train.examples import Examples, predict
+from lora_forge.train.examples import Examples, Inputs, predict
 from lora_forge.train.network import Network
 from lora_forge.train.objective import Objective
 from lora_forge.train.optimizers import Trained, set_rates
-from lora_forge.train.scaling import LossScaler, gradient_norm, rescale_gradients
+from lora_forge.train.ranks import Ranks
+from lora_forge.train.scaling import LossScaler
+from lora_forge.train.update import Update
+
+ROOM_BYTES = 3 * 2**30
+"""What a preview may want of a card beside what is recorded."""
 
 
 @dataclass(frozen=True)
@@ -51,53 +60,95 @@ class Stepper:
         examples: Examples,
         config: TrainConfig,
         ends: Sequence[int] = (),
+        ranks: Ranks | None = None,
+        emit: Emit = lambda event: None,
+        recorder: Recorder | None = None,
     ) -> None:
-        """``ends``: steps at which the run was done before it was made longer."""
-        self._ends = ends
+        """``ends``: steps at which the run was done before it was made longer. ``recorder``: what records steps
+        (see `captured`) where the settings allow it; None takes what the device offers."""
+        self._ends, self._ranks = ends, ranks or Ranks()
         self._model, self._network, self._optimizer = model, network, optimizer
         self._examples, self._config = examples, config
         self._objective = Objective.of(config, model.info.prediction_type)
         # A copy, because a host may have made it in inference mode, where autograd can't follow.
         self._alphas_cumprod = model.alphas_cumprod.to(model.device, copy=True)
-        self._parameters = [t.parameter for t in trained]
-        self.ema = Ema(self._parameters, config.ema_decay) if config.ema_decay else None
+        parameters = [t.parameter for t in trained]
+        self._parameters = parameters
+        self.ema = Ema(parameters, config.ema_decay) if config.ema_decay else None
         self.scaler = LossScaler(is_on=model.dtype == torch.float16)
+        self._update = Update(network.flat, optimizer, self.scaler, config.max_grad_norm)
+        # Text that is learned comes with its own graph, and silenced ranks are drawn on the CPU.
+        is_recorded = config.graphs == "auto" and not network.trains_text and config.rank_dropout == 0
+        found = (recorder or recorder_for(model.device)) if is_recorded else None
+        self._replays = Replays(found, self._addresses, emit)
+        self._ahead: dict[tuple[Visit, ...], Inputs] = {}
 
-    def run(self, batches: Step, step: int, total_steps: int) -> Figures:
+    def run(self, batches: Step, step: int, total_steps: int, upcoming: Step = ()) -> Figures:
         """Take step number ``step`` (from 1); its gradient is that of the mean over all images of its batches.
 
-        The device is waited for once, when losses and norm are read together: whether to update hangs on them.
+        The device is waited for once, when the figures are read. Meanwhile a card's ``upcoming`` batches are made.
         """
         rate = set_rates(self._optimizer, self._config, step, total_steps, self._ends)
         images = sum(len(batch.visits) for batch in batches)
-        sums = torch.zeros(2, device=self._model.device)
-        for micro, batch in enumerate(batches):
+        share = torch.full((), 1 / images, device=self._model.device)
+        self._update.scale_loss()
+        for micro, visits in self._own(batches):
             self._network.use_dropout(step, micro)
-            sums += self._backward(batch, 1 / images)
+            inputs = self._ahead.pop(visits, None) or self._examples.of(visits)
+            self._replays.run("batch", self._backward, (*inputs.tensors(), share))
         self._network.use_dropout(None)
-        loss, mse, norm = torch.cat([sums, gradient_norm(self._parameters).to(sums)[None]]).tolist()
-        figures = Figures(loss, mse, norm / self.scaler.factor, rate, images)
-        self._update(figures, norm, step)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._ranks.add_up(self._network.flat.gradient, self._update.sums, mark=step)
+        self._move()
+        self._prepare(upcoming)
+        loss, mse, norm = self._update.read()
+        figures = Figures(loss, mse, norm, rate, images)
+        self._follow_up(figures, step)
         return figures
 
-    def _backward(self, batch: Batch, share: float) -> Tensor:
-        """Add this batch's part of the step's gradient; gives its part of (loss, mse), on the device."""
-        inputs = self._examples.of(batch.visits)
-        acp = self._alphas_cumprod
-        noisy = objective.add_noise(inputs.latents, inputs.noise, inputs.timesteps, acp)
-        kind = self._objective.prediction_type
-        wanted = objective.target(kind, inputs.latents, inputs.noise, inputs.timesteps, acp)
-        prediction = predict(self._model, noisy, inputs)
-        losses = self._objective.losses(prediction, wanted, inputs.timesteps, acp, inputs.weights, inputs.masks)
-        loss = losses.objective.sum() * share
-        (loss * self.scaler.factor).backward()  # type: ignore[no-untyped-call]
-        return torch.stack([loss.detach(), losses.mse.sum() * share])
+    def make_room(self) -> None:
+        """Something else needs the card's memory for a while, such as a preview: give up what is only kept for speed."""
+        free = free_memory_bytes(self._model.device)
+        if free is not None and free < ROOM_BYTES:
+            self._replays.forget()
 
-    def _update(self, figures: Figures, scaled_norm: float, step: int) -> None:
+    def close(self) -> None:
+        """Let go of all that is kept for speed."""
+        self._replays.forget()
+        self._ahead.clear()
+
+    def _backward(self, tensors: Tensors) -> None:
+        """Add a batch's part of the step's gradient and of its (loss, mse). Recorded: no look at any value here."""
+        *found, share = tensors
+        inputs, acp, kind = Inputs.of_tensors(found), self._alphas_cumprod, self._objective.prediction_type
+        noisy = objective.add_noise(inputs.latents, inputs.noise, inputs.timesteps, acp)
+        wanted = objective.target(kind, inputs.latents, inputs.noise, inputs.timesteps, acp)
+        with self._network.flat.working(self._model.dtype):
+            prediction = predict(self._model, noisy, inputs)
+            losses = self._objective.losses(prediction, wanted, inputs.timesteps, acp, inputs.weights, inputs.masks)
+            loss = losses.objective.sum() * share
+            (loss * self._update.factor).backward()  # type: ignore[no-untyped-call]
+        self._update.sums.add_(torch.stack([loss.detach(), losses.mse.sum() * share]))
+
+    def _move(self) -> None:
+        if not self._update.is_on_device:
+            self._update.take_by_hand()
+        elif self._replays.is_on:
+            self._update.take_recorded(self._replays)
+        else:
+            self._update.take()
+
+    def _prepare(self, upcoming: Step) -> None:
+        """The next step's batches, while the card is at work on this one; a CPU is at work itself."""
+        if self._model.device.type != "cpu" and not self._network.trains_text:
+            self._ahead = {visits: self._examples.of(visits) for _, visits in self._own(upcoming)}
+
+    def _own(self, batches: Step) -> list[tuple[int, tuple[Visit, ...]]]:
+        """What this process computes of the step, with the numbers of the batches."""
+        shares = [(micro, tuple(self._ranks.share(batch.visits, micro))) for micro, batch in enumerate(batches)]
+        return [(micro, visits) for micro, visits in shares if visits]
+
+    def _follow_up(self, figures: Figures, step: int) -> None:
         if not figures.is_skipped:
-            rescale_gradients(self._parameters, scaled_norm, self.scaler.factor, self._config.max_grad_norm)
-            self._optimizer.step()
             if self._config.max_norm:
                 self._network.apply_max_norm(self._config.max_norm)
             if self.ema is not None:
@@ -105,3 +156,7 @@ class Stepper:
         # An overflow of the loss scale is the gradient's affair; a loss that is itself not finite says nothing of it.
         if math.isfinite(figures.loss):
             self.scaler.update(not figures.is_skipped)
+
+    def _addresses(self) -> Hashable:
+        """Where the weights lie that a recording reads."""
+        return tuple(parameter.data_ptr() for parameter in self._model.unet.parameters())

@@ -136,8 +136,8 @@ class _Trial:
     def _train(self, network: Network, examples: Examples) -> None:
         config = self.config
         trained = trained_of(network)
-        optimizer = build_optimizer(trained, config)
-        stepper = Stepper(self.model, network, trained, optimizer, examples, config)
+        optimizer = build_optimizer(trained, config, network.flat.sections)
+        stepper = Stepper(self.model, network, trained, optimizer, examples, config, emit=self.emit)
         batches = self._batches()
         for step in range(1, STEPS + 1):
             self._stop_if_asked()
