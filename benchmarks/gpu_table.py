@@ -27,6 +27,7 @@ TITLES = {
 SPEED_REACH = {"sd15_b1": 2.0, "sd15_b4": 1.3, "sdxl_b1": 1.3}
 MEMORY_REACH_GIB = {"sd15_b1_lean": 3.2, "sdxl_b1_lean": 7.5, "sdxl_b1_fp8": 5.0}
 PREVIEW_REACH = 0.10
+CARD = "card"
 
 
 @dataclass
@@ -100,7 +101,7 @@ def figure(result: Result | None, of: Callable[[Result], float], form: str) -> s
     """A cell: the figure, why there is none, or nothing."""
     if result is None:
         return ""
-    return result.said() if result.has_failed else form.format(of(result))
+    return "failed" if result.has_failed else form.format(of(result))
 
 
 def row(
@@ -118,7 +119,7 @@ def memory_row(name: str, ours: Result, theirs: Result | None, place: str) -> st
     """Peak memory, held against GiB."""
     of: Callable[[Result], float] = lambda result: result.used / 2**30  # noqa: E731
     mine = figure(ours, of, "{:.2f} GiB")
-    if ours.tensors and not ours.has_failed:
+    if ours.tensors and not ours.has_failed and place == CARD:
         mine += f" ({ours.tensors / 2**30:.2f} of them torch's)"
     both = theirs is not None and not theirs.has_failed and not ours.has_failed
     ratio = f"{of(ours) / of(theirs):.2f}" if theirs is not None and both else ""
@@ -175,7 +176,7 @@ def switch_table(ours: Mapping[str, Result], separator: str, place: str) -> list
         if not switch or plain is None or "=" not in switch:
             continue
         if result.has_failed or plain.has_failed:
-            lines.append(line(TITLES[plain_name], switch, result.said(), "", "", ""))
+            lines.append(line(TITLES[plain_name], switch, "failed" if result.has_failed else "", "", "", ""))
             continue
         apart = largest_difference(result.run.losses, plain.run.losses)
         memory = f"{result.used / 2**30:.2f} GiB (without {plain.used / 2**30:.2f})"
@@ -187,10 +188,17 @@ def switch_table(ours: Mapping[str, Result], separator: str, place: str) -> list
 def tables(ours: Mapping[str, Result], theirs: Mapping[str, Result], separator: str, place: str) -> str:
     """All of it as markdown. ``separator``: in a run's name, before a switch; ``place``: whose memory it is."""
     steps = [len(result.run.steps) for result in ours.values() if not result.has_failed]
+    failed = [
+        f"- {name}, {program}: {result.said()}"
+        for program, results in (("LoRA Forge", ours), ("kohya", theirs))
+        for name, result in results.items()
+        if result.has_failed
+    ]
     parts = [
         "\n".join(main_table(ours, theirs, place)),
         "Loss curves, LoRA Forge and kohya:\n\n" + "\n".join(curve_lines(ours, theirs)) if theirs else "",
         "Switches of ours:\n\n" + "\n".join(switch_table(ours, separator, place)),
+        "Runs that failed:\n\n" + "\n".join(failed) if failed else "",
         f"{statistics.median(steps):.0f} steps a run." if steps else "",
     ]
     return "\n\n".join(part for part in parts if part)

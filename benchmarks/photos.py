@@ -5,6 +5,7 @@ Nothing is downloaded. A crop is a square of 60-100 % of the shorter side, at a 
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from pathlib import Path
@@ -29,8 +30,9 @@ def _file(name: str) -> Path:
     return folder / {"motorcycle": "motorcycle_left.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
 
 
+@functools.cache
 def photograph(name: str) -> Image.Image:
-    """One whole photograph as RGB."""
+    """One whole photograph as RGB, read once."""
     with Image.open(_file(name)) as image:
         return image.convert("RGB")
 
@@ -43,13 +45,13 @@ def square_crop(image: Image.Image, seed: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def write_photos(folder: Path, count: int) -> tuple[Path, ...]:
-    """``count`` crops as PNG with captions beside them; the folder is made."""
+def write_photos(folder: Path, count: int, suffix: str = ".png") -> tuple[Path, ...]:
+    """``count`` crops with captions beside them; the folder is made. ``suffix``: ".jpg" for many of them."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
         name = NAMES[number % len(NAMES)]
-        path = folder / f"{name}_{number:02d}.png"
+        path = folder / f"{name}_{number:02d}{suffix}"
         square_crop(photograph(name), number).save(path)
         path.with_suffix(".txt").write_text(f"{TRIGGER}, {TAGS[name]}", encoding="utf-8")
         paths.append(path)
