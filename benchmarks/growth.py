@@ -157,7 +157,7 @@ def photo_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
         f"a start takes {last['met_s']:.1f} s with {sizes.photos[-1]:,} photos ({first['met_s']:.1f} s with "
         f"{sizes.photos[0]}), and a step {last['step_s'] / first['step_s']:.2f} times as long."
     )
-    return Panel(f"photos (toy world, 64 px): {unit}", ticks, tuple(series), is_log=True), sentence
+    return Panel(f"by photos (toy world, 64 px): {unit}", ticks, tuple(series), is_log=True), sentence
 
 
 def resolution_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
@@ -171,7 +171,7 @@ def resolution_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, st
     ]
     sentence = f"Resolution: {'; '.join(steps)}; memory {memory(costs[0])} to {memory(costs[-1])}."
     series = (Series("a step", tuple(cost.step_s for cost in costs)),)
-    return Panel(f"resolution, rank 16: {unit}", ticks, series, is_log=True), sentence
+    return Panel(f"a step by resolution (rank 16): {unit}", ticks, series, is_log=True), sentence
 
 
 def rank_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
@@ -184,7 +184,7 @@ def rank_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
         f"to {file_size(costs[-1])}."
     )
     series = (Series("a step", tuple(cost.step_s for cost in costs)),)
-    return Panel(f"rank, {sizes.resolution_px} px: {unit}", ticks, series), sentence
+    return Panel(f"a step by rank ({sizes.resolution_px} px): {unit}", ticks, series), sentence
 
 
 def text_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
@@ -197,7 +197,7 @@ def text_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
         f"{memory(both)} instead of {memory(without)} and the file {file_size(both)} instead of {file_size(without)}."
     )
     series = (Series("a step", (without.step_s, both.step_s)),)
-    return Panel(f"text encoder, rank 16, {px} px: {unit}", ticks, series, is_bars=True), sentence
+    return Panel(f"a step by what is trained (rank 16, {px} px): {unit}", ticks, series, is_bars=True), sentence
 
 
 def memory(cost: Cost) -> str:
