@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,8 @@ def set_rates(
     if not is_self_scheduled(config):
         factor = rate_at(config.schedule, step, total_steps, ends, config.warmup_steps, config.schedule_cycles)
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        # As float32 has it: a recorded step reads the rate from a tensor, and is to be the plain one bit for bit.
+        group["lr"] = ctypes.c_float(group["base_lr"] * factor).value
     return float(optimizer.param_groups[0]["lr"])
 
 

@@ -1,4 +1,4 @@
-"""Gradients between backward and the optimizer: loss scaling for fp16, the finite check, clipping.
+"""Loss scaling for fp16.
 
 Our own scaler, because torch's is bound to one device kind in the versions hosts ship, and because its whole state is
 two numbers that a resumed run can restore.
@@ -6,11 +6,7 @@ two numbers that a resumed run can restore.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 
 @dataclass
@@ -40,29 +36,3 @@ class LossScaler:
         self.calm_steps += 1
         if self.calm_steps == self.growth_interval:
             self.scale, self.calm_steps = self.scale * 2, 0
-
-
-def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
-    """L2 norm of all gradients together, float32 scalar on their device; not finite if any gradient is not."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
-
-
-@torch.no_grad()
-def rescale_gradients(parameters: Sequence[Tensor], norm: float, scale: float, max_norm: float) -> float:
-    """Undo the loss scale and clip to ``max_norm`` (0: off) in one pass; ``norm`` is that of the scaled gradients.
-
-    Returns:
-        The norm without the loss scale, before clipping.
-    """
-    true_norm = norm / scale
-    factor = 1.0 / scale
-    if max_norm and true_norm > max_norm:
-        factor *= max_norm / (true_norm + 1e-6)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if factor != 1.0 and gradients:
-        torch._foreach_mul_(gradients, factor)
-    return true_norm
