@@ -113,12 +113,14 @@ def encode_set(
     cache: TensorCache,
     emit: Emit,
     should_stop: Callable[[], bool] = lambda: False,
+    begun_ahead: int | None = None,
 ) -> tuple[list[PreparedImage], list[ImageLatents]]:
     """Latents of every image that has any; one whose latents are not finite even in float32 is left out and named.
 
     The mirror image is encoded for itself: the VAE does not commute with flipping. Photos are encoded one at a time on
     a card too: libraries choose their way to compute by the shape of a batch, and a photo's latents must not depend on
-    which others were still missing.
+    which others were still missing. But a card is given so many photos (``begun_ahead``, 1) before it is waited for
+    the first: so it never waits for Python. A CPU has done its work when it is begun.
 
     Raises:
         TrainingError: no image is left.
@@ -128,9 +130,10 @@ def encode_set(
     began = time.perf_counter()
     emit(StageStarted(STAGE, len(images)))
     sides = _Sides(model, has_flipped, cache)
+    most_begun = int(model.device.type != "cpu") if begun_ahead is None else begun_ahead
     kept, latents, computed = [], [], 0
     with cache.behind(), made_ahead(sides.read, images, threads_for(model.device)) as reads:
-        found_of_each = sides.in_order(reads, should_stop)
+        found_of_each = sides.in_order(reads, most_begun, should_stop)
         for done, (image, (found, is_new)) in enumerate(zip(images, found_of_each, strict=True), start=1):
             computed += is_new
             if found is not None:
@@ -172,17 +175,14 @@ class _Sides:
         self._vae = module_fingerprint(model.vae)
 
     def in_order(
-        self, reads: Iterator[_Read], should_stop: Callable[[], bool]
+        self, reads: Iterator[_Read], most_begun: int, should_stop: Callable[[], bool]
     ) -> Iterator[tuple[ImageLatents | None, bool]]:
         """Both latents of each photo (None: a side is not finite), and whether any were computed just now.
-
-        A card is given the next photo before this one's latents are waited for: so it never waits for Python. A CPU
-        has done its work when it is begun.
 
         Raises:
             StoppedError: ``should_stop`` said so before a photo was begun.
         """
-        encoder, most_begun = LatentEncoder(self._model), 0 if self._model.device.type == "cpu" else 1
+        encoder = LatentEncoder(self._model)
         begun: deque[_Begun] = deque()
         for read in reads:
             if should_stop():
