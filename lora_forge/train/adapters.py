@@ -29,13 +29,14 @@ class Dropout:
     """Rank dropout of one network, shared by its adapters; ``step`` None: off.
 
     The draw is a function of (seed, step, micro, layer, row), so a checkpointed layer that runs twice in a step
-    meets the same mask twice.
+    meets the same mask twice. ``rows``: which of the batch's rows are computed here, where others compute the rest.
     """
 
     seed: int
     chance: float
     step: int | None = None
     micro: int = 0
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -57,7 +58,7 @@ class Adapter:
     strength: float = 1.0
     working: tuple[torch.Tensor, torch.Tensor] | None = None
     _mask: torch.Tensor | None = None
-    _mask_key: tuple[int, int, int] | None = None
+    _mask_key: tuple[int, int, tuple[int, ...]] | None = None
     _conv: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,11 +99,14 @@ class Adapter:
         dropout = self.dropout
         if dropout.step is None or dropout.chance == 0.0:
             return hidden
-        key = (dropout.step, dropout.micro, hidden.shape[0])
+        key = (dropout.step, dropout.micro, (hidden.shape[0], *dropout.rows))
         if self._mask is None or self._mask_key != key:
             seed = stable_seed(dropout.seed, "rank_dropout", dropout.step, dropout.micro, self.site.name)
             generator = torch.Generator().manual_seed(seed)
-            keep = torch.rand((hidden.shape[0], self.rank), generator=generator) >= dropout.chance
+            count, rows = hidden.shape[0], list(dropout.rows)
+            if len(rows) != count:
+                rows = list(range(count))
+            keep = torch.rand((rows[-1] + 1, self.rank), generator=generator)[rows] >= dropout.chance
             self._mask = (keep.float() / (1.0 - dropout.chance)).to(hidden.device, hidden.dtype)
             self._mask_key = key
         shape = [1] * hidden.dim()

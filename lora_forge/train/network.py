@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -181,10 +181,10 @@ class Network:
         for adapter in self._adapters.values():
             adapter.strength = strength
 
-    def use_dropout(self, step: int | None, micro: int = 0) -> None:
+    def use_dropout(self, step: int | None, micro: int = 0, rows: Sequence[int] = ()) -> None:
         """Turn rank dropout on for (step, micro batch), or off (None): call it before each training forward, and with
-        None before validation and drawing. Without it nothing is dropped."""
-        self._dropout.step, self._dropout.micro = step, micro
+        None before validation and drawing. Without it nothing is dropped. ``rows``: see `adapters.Dropout`."""
+        self._dropout.step, self._dropout.micro, self._dropout.rows = step, micro, tuple(rows)
 
     def apply_max_norm(self, limit: float) -> MaxNorm:
         """Scale down, in equal shares of ``up`` and ``down``, every adapter whose norm exceeds ``limit``.

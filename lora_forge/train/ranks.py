@@ -139,15 +139,17 @@ class Ranks:
             with contextlib.suppress(TrainingError):
                 self.meet(Word.FAILED)
 
-    def device_name(self, wanted: str) -> str:
+    def device_name(self, wanted: str, offered: Sequence[str] = ()) -> str:
         """The device setting for this process: each has a card of its own, unless a CPU was asked for.
+
+        ``offered``: names of the devices here, the best first; by default what torch says.
 
         Raises:
             ConfigError: there are too few cards, or one was named for all.
         """
         if self.count == 1:
             return wanted
-        offered = [device.name for device in list_devices()]
+        offered = offered or [device.name for device in list_devices()]
         kind = (offered[0] if wanted == "auto" else wanted).split(":")[0]
         if kind not in ("cuda", "xpu"):
             return wanted

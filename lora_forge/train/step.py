@@ -93,7 +93,8 @@ class Stepper:
         share = torch.full((), 1 / images, device=self._model.device)
         self._update.scale_loss()
         for micro, visits in self._own(batches):
-            self._network.use_dropout(step, micro)
+            rows = self._ranks.share(range(len(batches[micro].visits)), micro)
+            self._network.use_dropout(step, micro, rows)
             inputs = self._ahead.pop(visits, None) or self._examples.of(visits)
             self._replays.run("batch", self._backward, (*inputs.tensors(), share))
         self._network.use_dropout(None)
@@ -106,7 +107,7 @@ class Stepper:
         return figures
 
     def make_room(self) -> None:
-        """Something else needs the card's memory for a while, such as a preview: give up what is only kept for speed."""
+        """Something else needs the card's memory for a while, such as a preview: let go of what is kept for speed."""
         free = free_memory_bytes(self._model.device)
         if free is not None and free < ROOM_BYTES:
             self._replays.forget()
@@ -119,6 +120,7 @@ class Stepper:
     def _backward(self, tensors: Tensors) -> None:
         """Add a batch's part of the step's gradient and of its (loss, mse). Recorded: no look at any value here."""
         *found, share = tensors
+        assert share is not None
         inputs, acp, kind = Inputs.of_tensors(found), self._alphas_cumprod, self._objective.prediction_type
         noisy = objective.add_noise(inputs.latents, inputs.noise, inputs.timesteps, acp)
         wanted = objective.target(kind, inputs.latents, inputs.noise, inputs.timesteps, acp)
