@@ -16,6 +16,7 @@ from lora_forge.web.answers import answer, field, language_of, read_json
 from lora_forge.web.serving import Routes, Served, in_pool
 from lora_forge.work.drafts import Draft, save_draft
 from lora_forge.work.form import form
+from lora_forge.work.warming import warm
 
 
 def preset_routes(served: Served) -> Routes:
@@ -45,7 +46,9 @@ class _PresetRoutes:
             taken = [entry.request.name for entry in self._served.queue.entries()]
             if self._served.board.is_busy:
                 taken.append(self._served.board.snapshot()["about"].get("name", ""))
-            return form(self._served.desk, project, query.get("kind", ""), language_of(request), taken)
+            told = form(self._served.desk, project, query.get("kind", ""), language_of(request), taken)
+            warm()
+            return told
 
         return answer(await in_pool(work))
 
