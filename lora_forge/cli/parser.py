@@ -173,11 +173,14 @@ def _add_train(commands: Any) -> None:
         "Writes NAME-000001.safetensors and so on into --out. Ctrl-C stops after the step and saves: the same command "
         "with --resume goes on, and ends in the same files. The settings used are kept in "
         "PROJECT/runs/NAME/config.json.\n\n"
+        "Behind torchrun or accelerate launch it trains on several cards together: batch_size is that of each, the "
+        "first process writes, and the same command with --resume goes on.\n\n"
         "Settings come from the preset, then --config, then the options, then --set; the last word wins.",
         "  lora-forge train --project anna --base model.safetensors --name anna --out loras --preset person\n"
         "  lora-forge train ... --epochs 12 --repeats 8 --set te_learning_rate=0 --set min_snr_gamma=5\n"
         "  lora-forge train ... --resume\n"
         "  lora-forge train ... --resume --epochs 14   # a run that is done goes on for four more\n"
+        "  torchrun --nproc-per-node 2 -m lora_forge train ...   # on two cards\n"
         "  lora-forge train --help-settings            # every setting, its range and its default",
     )
     kinds = [kind for kind in KINDS if not kind.startswith("toyworld")]

@@ -54,7 +54,8 @@ class RunFacts:
     """Where a run is when a file is saved.
 
     ``epoch``, ``step``: 1-based, of what is in the file. ``started_at``, ``saved_at``: Unix seconds. ``precision``:
-    "fp32", "bf16" or "fp16", as used. ``session``: any text that is the same for all files of the run.
+    "fp32", "bf16" or "fp16", as used. ``session``: any text that is the same for all files of the run. ``processes``:
+    how many trained together, each with the settings' batch.
     """
 
     info: BaseInfo
@@ -68,6 +69,7 @@ class RunFacts:
     saved_at: float
     precision: str = "fp32"
     session: str = ""
+    processes: int = 1
 
 
 def dataset_facts(images: Iterable[ImageFacts], default_repeats: int) -> DatasetFacts:
@@ -130,7 +132,7 @@ def _run(facts: RunFacts) -> dict[str, object]:
         "ss_max_train_steps": facts.total_steps,
         "ss_num_batches_per_epoch": facts.steps_per_epoch,
         "ss_batch_size_per_device": config.batch_size,
-        "ss_total_batch_size": config.batch_size * config.gradient_accumulation,
+        "ss_total_batch_size": config.batch_size * facts.processes * config.gradient_accumulation,
         "ss_gradient_accumulation_steps": config.gradient_accumulation,
         "ss_gradient_checkpointing": config.gradient_checkpointing == "on",
         "ss_fp8_base": config.base_storage == "fp8",

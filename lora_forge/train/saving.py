@@ -45,7 +45,7 @@ class RunPlace:
 
     ``fingerprints``: see `fingerprints.check_same`. ``started_at``: Unix seconds of the first start.
     ``preview_prompts``: see `preview.prompts_of`. ``ends``: see `state.RunState`. ``settled``: settings as they were
-    carried out, where ``config`` leaves them to the machine.
+    carried out, where ``config`` leaves them to the machine. ``processes``: how many train together.
     """
 
     config: TrainConfig
@@ -59,6 +59,7 @@ class RunPlace:
     started_at: float
     preview_prompts: Sequence[str]
     settled: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
 
 
 def between_epochs_path(out_dir: Path, name: str, step: int) -> Path:
@@ -197,6 +198,7 @@ class Keeper:
             saved_at=time.time(),
             precision=PRECISIONS.get(self.model.dtype, str(self.model.dtype)),
             session=f"{int(place.started_at * 1000):x}",
+            processes=place.processes,
         )
         return build_metadata(facts, path.stem)
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from lora_forge.errors import ConfigError, TrainingError
+from lora_forge.lora_file.writer import load_lora
 from lora_forge.train.journal import read_journal
 from lora_forge.train.ranks import Ranks, Word, joined
 from tests.train.test_resume import assert_same, assert_same_end, files_of, newest
 
 ROOT = Path(__file__).parents[2]
+RUNS = ("alone", "straight")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
 
 
@@ -42,7 +44,8 @@ def story(place: Path) -> dict[str, list[Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def events(where: Path) -> list[str]:
@@ -61,6 +64,10 @@ def test_two_processes_are_one_with_twice_the_batch(story: dict[str, list[Any]],
     expected, found = newest(place / "alone"), newest(place / "straight")
     assert found.window == pytest.approx(expected.window, rel=1e-6)
     assert found.fingerprints == expected.fingerprints
+    of_all = {
+        load_lora(place / name / "out" / "tiny-000002.safetensors").metadata["ss_total_batch_size"] for name in RUNS
+    }
+    assert of_all == {"4"}
     for name, weight in expected.weights.items():  # each has moved by up to 0.025
         assert (weight - found.weights[name]).abs().max() < 3e-5, name
     assert events(place / "straight") == events(place / "alone")
