@@ -35,6 +35,7 @@ Optimizer = Literal["adamw", "adamw8bit", "adafactor", "lion", "prodigy", "sched
 Schedule = Literal["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Target = Literal["attention", "feed_forward", "projection"]
+BaseStorage = Literal["as_lent", "fp8"]
 
 
 def setting(default: Any, help: str, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -167,7 +168,7 @@ class TrainConfig:
         "Compute parts of a step twice instead of keeping them: about a third slower, much less memory, the same "
         "result; automatic: where the free memory would not do without.",
     )
-    base_storage: Literal["as_lent", "fp8"] = setting(
+    base_storage: BaseStorage = setting(
         "as_lent",
         "How the frozen base lies in memory while learning: as it was loaded, or in 8 bits, half of fp16; its numbers "
         "get coarser by about 3 %. A WebUI's own checkpoint stays as it lends it.",

@@ -6,12 +6,12 @@ Torch is named for the type checker alone: importing this module costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lora_forge.config import Family, PredictionType
+from lora_forge.config import BaseStorage, Family, PredictionType
 from lora_forge.i18n import Said
 
 if TYPE_CHECKING:
@@ -170,6 +170,20 @@ class Host(Protocol):
         ``should_stop`` is asked while others hold the checkpoint; the iterator then raises :class:`GaveUpError`.
         """
         ...
+
+
+@runtime_checkable
+class StoresBase(Protocol):
+    """A host that reads checkpoints itself, and so can say how their weights lie in memory; a WebUI's stay its own."""
+
+    def stored_as(self, storage: BaseStorage) -> AbstractContextManager[None]:
+        """Lend the checkpoint with its UNet stored so while this is open."""
+        ...
+
+
+def stored_as(host: object, storage: BaseStorage) -> AbstractContextManager[None]:
+    """Lend so what ``host`` can lend so, while this is open; any other host lends as ever."""
+    return host.stored_as(storage) if isinstance(host, StoresBase) else nullcontext()
 
 
 class Desk(Host, Protocol):

@@ -86,7 +86,9 @@ def host_of(base: Path, config: TrainConfig, device: str | None = None) -> Stand
         overrides["prediction_type"] = config.prediction_type
     if config.zero_terminal_snr != "auto":
         overrides["zero_terminal_snr"] = config.zero_terminal_snr == "on"
-    return StandaloneHost(base, device=device or config.device, precision=config.precision, **overrides)
+    return StandaloneHost(
+        base, device=device or config.device, precision=config.precision, base_storage=config.base_storage, **overrides
+    )
 
 
 def _config(args: Namespace, project: Project, run_dir: Path) -> TrainConfig:

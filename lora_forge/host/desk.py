@@ -7,11 +7,12 @@ import locale
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from PIL.Image import Image
 
+from lora_forge.config import BaseStorage
 from lora_forge.errors import CheckpointError
 from lora_forge.host.lending import held
 from lora_forge.host.standalone import StandaloneHost
@@ -65,6 +66,10 @@ class StandaloneDesk:
         """Lend the chosen checkpoint; meanwhile no other can be chosen."""
         with held(self._lock, should_stop), self._chosen().borrow(label, should_stop) as model:
             yield model
+
+    def stored_as(self, storage: BaseStorage) -> AbstractContextManager[None]:
+        """Lend the chosen checkpoint so while this is open."""
+        return self._chosen().stored_as(storage)
 
     def draw(
         self,

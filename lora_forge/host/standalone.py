@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from lora_forge.config import Precision, PredictionType
+from lora_forge.config import BaseStorage, Precision, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.drawing import Drawing, Order, parse_orders
 from lora_forge.host.lending import held
@@ -58,7 +58,8 @@ class StandaloneHost:
 
     The file is read when it is first lent, and once: every later borrower gets the same modules. ``prediction_type``,
     ``zero_terminal_snr`` and ``vae_path`` take the place of what the file says or holds. ``most_pictures`` is the
-    largest batch that :meth:`draw` makes of small pictures; large ones go in smaller batches.
+    largest batch that :meth:`draw` makes of small pictures; large ones go in smaller batches. ``base_storage``: how the
+    UNet's weights lie in memory.
 
     Raises:
         ConfigError: the device or precision can't be had here.
@@ -73,6 +74,7 @@ class StandaloneHost:
         zero_terminal_snr: bool | None = None,
         vae_path: Path | None = None,
         most_pictures: int = 16,
+        base_storage: BaseStorage = "as_lent",
     ) -> None:
         self._base_path = Path(base_path)
         self._device = pick_device(device)
@@ -81,6 +83,8 @@ class StandaloneHost:
         self._vae_path = vae_path
         self._drawing = Drawing(most_pictures)
         self._model: BorrowedModel | None = None
+        self._storage: BaseStorage = base_storage
+        self._model_storage: BaseStorage = base_storage  # of the model that is there
         self._info: BaseInfo | None = None
         self._sha256: str | None = None
         self._lent = threading.Lock()
@@ -116,8 +120,10 @@ class StandaloneHost:
             GaveUpError: ``should_stop`` said so while another thread held it.
         """
         with self._turn(should_stop):
+            if self._model is not None and self._model_storage != self._storage:
+                self._let_go()
             if self._model is None:
-                self._model = self._open()
+                self._model, self._model_storage = self._open(), self._storage
             model = self._model
             lent = dataclasses.replace(model, notes=dict(model.notes))
             with restored([model.unet, model.vae, *(tower.module for tower in model.text_towers)]):
@@ -146,9 +152,22 @@ class StandaloneHost:
     def close(self) -> None:
         """Give the memory back; the next borrower reads the file anew."""
         with self._turn():
-            self._model = None
-            self._drawing.forget()
-            empty_cache(self._device)
+            self._let_go()
+
+    @contextlib.contextmanager
+    def stored_as(self, storage: BaseStorage) -> Iterator[None]:
+        """Lend the UNet stored so while this is open; the file is read anew for the first borrower who finds it
+        otherwise, so that pictures drawn before and after are of the weights as they are in the file."""
+        before, self._storage = self._storage, storage
+        try:
+            yield
+        finally:
+            self._storage = before
+
+    def _let_go(self) -> None:
+        self._model = None
+        self._drawing.forget()
+        empty_cache(self._device)
 
     def _draw(self, orders: Sequence[Order], should_stop: Callable[[], bool]) -> Iterator[Image]:
         if orders:
@@ -163,7 +182,7 @@ class StandaloneHost:
         if self._vae_path is not None:
             checkpoint.tensors.update(read_vae(self._vae_path, checkpoint.tensors))
             notes["vae"] = self._vae_path.name
-        model = build_model(checkpoint, self._device)
+        model = build_model(checkpoint, self._device, self._storage)
         return dataclasses.replace(model, info=info, notes={**model.notes, **notes})
 
     def _read_sha256(self) -> str:

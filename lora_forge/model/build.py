@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from lora_forge.config import Family, PredictionType
+from lora_forge.config import BaseStorage, Family, PredictionType
 from lora_forge.model.read import Checkpoint, read_checkpoint
+from lora_forge.model.recast import store_in_fp8
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.model.views import build_text_towers, build_unet, build_vae
 from lora_forge.ports import BaseInfo, BorrowedModel
@@ -19,6 +20,7 @@ def open_model(
     dtype: torch.dtype,
     prediction_type: PredictionType | None = None,
     zero_terminal_snr: bool | None = None,
+    base_storage: BaseStorage = "as_lent",
 ) -> BorrowedModel:
     """Read the checkpoint at ``path`` and build it on ``device``; None takes what the file says.
 
@@ -26,16 +28,27 @@ def open_model(
 
     Raises:
         CheckpointError: the file can't be used; the message says what it is.
+        ConfigError: eight bits are asked for and can't be had here.
     """
     checkpoint = read_checkpoint(path, dtype)
     checkpoint.facts = checkpoint.facts.override(prediction_type, zero_terminal_snr)
-    return build_model(checkpoint, device)
+    return build_model(checkpoint, device, base_storage)
 
 
-def build_model(checkpoint: Checkpoint, device: torch.device) -> BorrowedModel:
-    """Modules on the checkpoint's own tensors, moved to ``device`` if they lie elsewhere."""
+def build_model(checkpoint: Checkpoint, device: torch.device, base_storage: BaseStorage = "as_lent") -> BorrowedModel:
+    """Modules on the checkpoint's own tensors, moved to ``device`` if they lie elsewhere.
+
+    With ``fp8`` the UNet's weights go there in eight bits, and compute in the type they were read in.
+
+    Raises:
+        ConfigError: eight bits can't be had here.
+    """
     facts, tensors = checkpoint.facts, checkpoint.tensors
-    unet = build_unet(tensors, facts).to(device)
+    unet = build_unet(tensors, facts)
+    dtype = unet.dtype
+    if base_storage == "fp8":
+        store_in_fp8(unet, device)
+    unet = unet.to(device)
     vae = build_vae(tensors, facts).to(device)
     if facts.family is Family.SDXL and vae.dtype is torch.float16:
         vae = vae.float()
@@ -50,7 +63,7 @@ def build_model(checkpoint: Checkpoint, device: torch.device) -> BorrowedModel:
         alphas_cumprod=alphas_cumprod(facts.zero_terminal_snr),
         vae_scale=facts.vae_scale,
         device=device,
-        dtype=unet.dtype,
+        dtype=dtype,
         notes={"hint": facts.hint} if facts.hint else {},
     )
 

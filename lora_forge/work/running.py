@@ -16,7 +16,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.errors import LoraForgeError, MissingPartError, TrainingError
 from lora_forge.events import CommandBox, Emit, Event, LoraSaved, Progress, StageDone, StageStarted, StepDone, Warned
 from lora_forge.i18n import Said, Several, some_of, word
-from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces
+from lora_forge.ports import BaseInfo, Desk, GaveUpError, Traces, stored_as
 from lora_forge.train.claim import claimed
 from lora_forge.work.again import preparing_again
 from lora_forge.work.planning import RunRequest, out_dir, plan, settled
@@ -139,7 +139,7 @@ def _borrow_and_train(
 
     planned = desk.info()
     emit(StageStarted("wait", 0))
-    with desk.borrow(config.name, commands.asks_to_stop) as model:
+    with stored_as(desk, config.base_storage), desk.borrow(config.name, commands.asks_to_stop) as model:
         if commands.asks_to_stop():
             return RunResult("stopped", (), 0)
         emit(StageDone("wait"))

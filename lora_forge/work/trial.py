@@ -28,7 +28,7 @@ from lora_forge.dataset.project import Photo, Project
 from lora_forge.errors import ConfigError, DatasetError, LoraForgeError
 from lora_forge.events import CommandBox, Emit, StageDone, StageStarted, Warned
 from lora_forge.i18n import Said, Several, word
-from lora_forge.ports import BaseInfo, Desk, GaveUpError, Host
+from lora_forge.ports import BaseInfo, Desk, GaveUpError, Host, stored_as
 from lora_forge.train.ladder import Rung, rungs
 from lora_forge.work.estimate import count, duration_said, photos_seen, run_seconds
 from lora_forge.work.live_plan import Wish, wished_config
@@ -129,7 +129,10 @@ def try_config(
     with _samples(project, config) as images:
         emit(StageStarted("wait", 0))
         try:
-            with host.borrow(config.name or "LoRA Forge", should_stop) as model:
+            with (
+                stored_as(host, config.base_storage),
+                host.borrow(config.name or "LoRA Forge", should_stop) as model,
+            ):
                 emit(StageDone("wait"))
                 lent = Lent.of(model)
                 measured = trial.fire(model, images, config, emit, should_stop)

@@ -115,7 +115,8 @@ def test_automatic_is_on_where_the_memory_would_not_do() -> None:
     assert not checkpointing(model, small).is_on
     found = checkpointing(model, huge)
     assert found.is_on
-    assert found.free_bytes is not None and found.needed_bytes > found.free_bytes
+    assert found.free_bytes is not None
+    assert found.needed_bytes > found.free_bytes
     assert not checkpointing(model, huge.replace(gradient_checkpointing="off")).is_on
     assert checkpointing(model, small.replace(gradient_checkpointing="on")).is_on
 
