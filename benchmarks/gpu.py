@@ -2,9 +2,9 @@
 
 Every figure that issue 7 asks for on a graphics card, beside kohya sd-scripts (an unmodified checkout) at the same
 settings, photos, seed and precision, as one table with its reach; whether the loss curves agree; each switch of ours on
-and off; and what ``start.py``, ``step_share.py``, ``encoding.py`` and ``memory.py`` print. UNet only, rank 16 alpha 8,
-AdamW, 24 photographs ten times an epoch. One command, and it may be cut off: ``--out`` keeps each finished run, the
-next call goes on from there, ``--only`` takes some of them, and the table is printed of whatever there is.
+and off; and what the benchmarks of single rows print (``gpu_others.py`` lists them). UNet only, rank 16 alpha 8, AdamW,
+24 photographs ten times an epoch. One command, and it may be cut off: ``--out`` keeps each finished run, the next call
+goes on from there, ``--only`` takes some of them, and the table is printed of whatever there is.
 
 Checkpoints come from ``full_size.py`` (random weights cost the same as trained ones). Steps a second are those of the
 median block of ten steps behind the warm-up. Memory is that of the whole card as ``nvidia-smi`` says four times a
@@ -28,10 +28,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpu_others import Other, others, run_others
 from gpu_table import CARD, Result, tables
 from meter import clean_environment, watch
 from trainers import ROOT, Kohya, Task, kohya_command, losses, ours_command, prepare_ours, step_pattern, write_inputs
@@ -162,21 +163,8 @@ class Bench:
         return Result.of(run, used, None if kohya else journal)
 
 
-def other_benchmarks(arguments: argparse.Namespace) -> Iterator[str]:
-    """What the benchmarks of single rows print, each under its command; those that fail say so and the rest go on."""
-    device, base = "cpu" if arguments.cpu_rehearsal else "cuda", arguments.sd1 or checkpoint_path()
-    for name, options in others(device, base, arguments.cpu_rehearsal).items():
-        if not (ROOT / "benchmarks" / name).is_file():
-            continue
-        command = [sys.executable, str(ROOT / "benchmarks" / name), *options]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        said = done.stdout.strip() if done.returncode == 0 else f"failed: {(done.stderr.strip() or '?')[-500:]}"
-        yield f"`{name}`\n\n{said}"
-
-
-def others(device: str, base: Path, is_rehearsal: bool) -> Mapping[str, list[str]]:
-    """File name -> its options."""
-    return {}
+def listed_others(arguments: argparse.Namespace) -> tuple[Other, ...]:
+    return others(arguments.sd1, arguments.precision, arguments.cpu_rehearsal)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -194,7 +182,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--out", type=Path, help="keep finished runs and logs here, and take those that are there")
     parser.add_argument("--only", metavar="NAMES", help="only runs whose name starts with one of these, by commas")
-    parser.add_argument("--no-others", action="store_true", help="leave out start, step_share, encoding and memory")
+    parser.add_argument("--no-others", action="store_true", help="leave out the rows with a benchmark of their own")
     parser.add_argument("--cpu-rehearsal", action="store_true", help="the same code without a card, tiny")
     arguments = parser.parse_args()
     if arguments.cpu_rehearsal:
@@ -223,9 +211,9 @@ def main() -> int:
         print(f"kohya sd-scripts {kohya.version()}, {arguments.precision}\n")
     if arguments.cpu_rehearsal:
         print("A rehearsal on a CPU at 64 px, whatever the rows say: no figure means anything.\n")
-    print(tables(ours, theirs, OURS_ONLY, "process" if arguments.cpu_rehearsal else CARD))
-    if not arguments.no_others:
-        print("\n" + "\n\n".join(other_benchmarks(arguments)))
+    more, texts = ([], []) if arguments.no_others or not arguments.sd1 else run_others(listed_others(arguments))
+    print(tables(ours, theirs, more, OURS_ONLY, "process" if arguments.cpu_rehearsal else CARD))
+    print("".join(f"\n{text}\n" for text in texts))
     return 0
 
 

@@ -185,8 +185,11 @@ def switch_table(ours: Mapping[str, Result], separator: str, place: str) -> list
     return lines
 
 
-def tables(ours: Mapping[str, Result], theirs: Mapping[str, Result], separator: str, place: str) -> str:
-    """All of it as markdown. ``separator``: in a run's name, before a switch; ``place``: whose memory it is."""
+def tables(
+    ours: Mapping[str, Result], theirs: Mapping[str, Result], more: Sequence[str], separator: str, place: str
+) -> str:
+    """All of it as markdown. ``more``: lines of other benchmarks; ``separator``: in a run's name, before a switch;
+    ``place``: whose memory it is."""
     steps = [len(result.run.steps) for result in ours.values() if not result.has_failed]
     failed = [
         f"- {name}, {program}: {result.said()}"
@@ -194,10 +197,11 @@ def tables(ours: Mapping[str, Result], theirs: Mapping[str, Result], separator: 
         for name, result in results.items()
         if result.has_failed
     ]
+    switches = switch_table(ours, separator, place)
     parts = [
-        "\n".join(main_table(ours, theirs, place)),
+        "\n".join([*main_table(ours, theirs, place), *more]),
         "Loss curves, LoRA Forge and kohya:\n\n" + "\n".join(curve_lines(ours, theirs)) if theirs else "",
-        "Switches of ours:\n\n" + "\n".join(switch_table(ours, separator, place)),
+        "Switches of ours:\n\n" + "\n".join(switches) if len(switches) > 2 else "",
         "Runs that failed:\n\n" + "\n".join(failed) if failed else "",
         f"{statistics.median(steps):.0f} steps a run." if steps else "",
     ]
