@@ -63,6 +63,11 @@ class CudaRecorder:
         return replay
 
 
-def recorder_for(device: torch.device) -> Recorder | None:
-    """What records on ``device``; None where nothing does. AMD cards, which show themselves as CUDA, are left out."""
-    return CudaRecorder(device) if device.type == "cuda" and not torch.version.hip else None
+def records(device: torch.device) -> bool:
+    """Whether work on ``device`` can be recorded; on AMD cards, which show themselves as CUDA, it is not tried."""
+    return device.type == "cuda" and not torch.version.hip
+
+
+def recorder_for(device: torch.device) -> Recorder:
+    """What records on ``device``, one that :func:`records`."""
+    return CudaRecorder(device)

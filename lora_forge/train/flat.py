@@ -55,8 +55,8 @@ class Flat:
     """``parameters``: float32 (n,), all matrices one behind the other; ``gradient``: likewise the sum of a step's
     gradients. The adapters' own ``down`` and ``up`` and their ``grad`` are views into them for good.
 
-    ``sections``: by (of a text tower?, an up?) the part of ``parameters`` as one parameter with its part of ``gradient``:
-    what an optimizer that treats every number alike takes in place of some 400 matrices.
+    ``sections``: by (of a text tower?, an up?) the part of ``parameters`` as one parameter with its part of
+    ``gradient``: what an optimizer that treats every number alike takes in place of some 400 matrices.
     """
 
     def __init__(self, adapters: Sequence[Adapter]) -> None:
@@ -76,6 +76,14 @@ class Flat:
         self.sections = {kind: self._section(kind) for kind in _KINDS if self._of(kind)}
         self._unet = [place for place in self._places if place.adapter.site.part == "unet"]
         self._copies: dict[torch.dtype, _Copies] = {}
+
+    def joined(self, kind: tuple[bool, bool], pieces: Sequence[Tensor | None]) -> Tensor:
+        """What was kept for each matrix of a section, in one tensor as the section lies; zeros for None."""
+        first, made = self._of(kind)[0].start, torch.zeros(self.sections[kind].shape, dtype=torch.float32)
+        for place, piece in zip(self._of(kind), pieces, strict=True):
+            if piece is not None:
+                made[place.start - first :][: piece.numel()] = piece.reshape(-1)
+        return made
 
     def _of(self, kind: tuple[bool, bool]) -> list[_Place]:
         return [place for place in self._places if place.kind == kind]

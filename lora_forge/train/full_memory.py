@@ -26,7 +26,7 @@ _STAGES = {
     ("step.py", "_backward"): "forward",
     ("validation.py", "loss"): "forward",
     ("_tensor.py", "backward"): "backward",
-    ("step.py", "_update"): "optimizer",
+    ("step.py", "_move"): "optimizer",
     ("network.py", "weights"): "save",
     ("saving.py", "save_state"): "save",
     ("saving.py", "_save_lora"): "save",

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lora_forge.config import Optimizer, TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
+from lora_forge.train.flat import Flat
 from lora_forge.train.network import Network
 from lora_forge.train.schedules import rate_at
-
 
 Sections = Mapping[tuple[bool, bool], Tensor]
 # The others look at rows and columns, or at blocks of a matrix.
@@ -76,6 +76,30 @@ def build_optimizer(
     optimizer: torch.optim.Optimizer = _BUILDERS[config.optimizer](groups, common, config)
     set_mode(optimizer, is_training=True)
     return optimizer
+
+
+def load_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any], flat: Flat) -> None:
+    """Take up ``saved``, what ``state_dict`` gave; one that was kept matrix by matrix is put together."""
+    groups = zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    is_by_matrix = any(len(kept["params"]) > len(group["params"]) for kept, group in groups)
+    optimizer.load_state_dict(_joined(saved, flat) if is_by_matrix else saved)
+
+
+def _joined(saved: dict[str, Any], flat: Flat) -> dict[str, Any]:
+    state, groups = {}, []
+    for number, group in enumerate(saved["param_groups"]):
+        kind = (group["name"].startswith("te"), group["name"].endswith("up"))
+        members = [saved["state"].get(index, {}) for index in group["params"]]  # none where no gradient ever came
+        keys: dict[str, Any] = next(filter(None, members), {})
+        state[number] = {key: _joined_value(flat, kind, [one.get(key) for one in members]) for key in keys}
+        groups.append({**group, "params": [number]})
+    return {"state": state, "param_groups": groups}
+
+
+def _joined_value(flat: Flat, kind: tuple[bool, bool], values: list[Any]) -> Any:
+    """Tensors of the matrices' sizes are put together; what is one number for each, such as its steps, is the same."""
+    some = next(value for value in values if value is not None)
+    return flat.joined(kind, values) if isinstance(some, Tensor) and some.dim() else some
 
 
 Groups = list[dict[str, Any]]

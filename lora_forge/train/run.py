@@ -43,7 +43,7 @@ from lora_forge.train.ladder import RESOLUTION, rungs
 from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
 from lora_forge.train.network import Network
-from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, trained_of
+from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, load_state, trained_of
 from lora_forge.train.preview import prompts_of
 from lora_forge.train.ranks import Bystander, Ranks, Word
 from lora_forge.train.read_back import read_back
@@ -381,7 +381,8 @@ class _Run:
         stepper = Stepper(self.model, network, trained, optimizer, examples, config, ends, ranks, emit)
         counters = Counters(0, deque(maxlen=plan.steps_per_epoch))
         if state is not None:
-            _take_up(state, trained, optimizer, stepper, counters)
+            load_state(optimizer, state.optimizer, network.flat)
+            _take_up(state, trained, stepper, counters)
         place = self._place(images, plan, prints, state, examples, ends)
         validation = Validation(self.model, examples, images, config.validation_photos, config.seed)
         keeper: Keeper | Bystander = Bystander()
@@ -429,6 +430,7 @@ class _Run:
             ends=ends,
             started_at=time.time() if state is None else state.started_at,
             preview_prompts=prompts_of(self.config, examples.plain_caption(0)),
+            processes=self.ranks.count,
             settled={"gradient_checkpointing": self.is_checkpointed, "base_storage": self._storage()},
         )
 
@@ -457,9 +459,7 @@ class _Run:
         self.emit(StageStarted("train", self.total, "steps"))
 
 
-def _take_up(
-    state: RunState, trained: list[Trained], optimizer: torch.optim.Optimizer, stepper: Stepper, counters: Counters
-) -> None:
+def _take_up(state: RunState, trained: list[Trained], stepper: Stepper, counters: Counters) -> None:
     """Put everything where it was after ``state.step`` steps."""
     with torch.no_grad():
         for t in trained:
@@ -467,7 +467,6 @@ def _take_up(
         if stepper.ema is not None and state.ema is not None:
             for average, saved in zip(stepper.ema.averages, state.ema, strict=True):
                 average.copy_(saved)
-    optimizer.load_state_dict(state.optimizer)
     stepper.scaler.scale, stepper.scaler.calm_steps = state.scaler
     counters.step, counters.skipped = state.step, state.skipped
     counters.window.extend(state.window)

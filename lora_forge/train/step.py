@@ -11,7 +11,7 @@ import torch
 from lora_forge.config import TrainConfig
 from lora_forge.events import Emit
 from lora_forge.model.devices import free_memory_bytes
-from lora_forge.model.graphs import Recorder, recorder_for
+from lora_forge.model.graphs import recorder_for, records
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import objective
 from lora_forge.train.batches import Step
@@ -48,6 +48,12 @@ class Figures:
         return not (math.isfinite(self.loss) and math.isfinite(self.gradient_norm))
 
 
+def is_recordable(device: torch.device, config: TrainConfig) -> bool:
+    """Whether steps are recorded on ``device`` (see `captured`): text that is learned comes with a graph of its own,
+    and silenced ranks are drawn on the CPU."""
+    return config.graphs == "auto" and not config.te_learning_rate and not config.rank_dropout and records(device)
+
+
 class Stepper:
     """Turns batches into updates of the adapters."""
 
@@ -62,10 +68,8 @@ class Stepper:
         ends: Sequence[int] = (),
         ranks: Ranks | None = None,
         emit: Emit = lambda event: None,
-        recorder: Recorder | None = None,
     ) -> None:
-        """``ends``: steps at which the run was done before it was made longer. ``recorder``: what records steps
-        (see `captured`) where the settings allow it; None takes what the device offers."""
+        """``ends``: steps at which the run was done before it was made longer."""
         self._ends, self._ranks = ends, ranks or Ranks()
         self._model, self._network, self._optimizer = model, network, optimizer
         self._examples, self._config = examples, config
@@ -77,9 +81,7 @@ class Stepper:
         self.ema = Ema(parameters, config.ema_decay) if config.ema_decay else None
         self.scaler = LossScaler(is_on=model.dtype == torch.float16)
         self._update = Update(network.flat, optimizer, self.scaler, config.max_grad_norm)
-        # Text that is learned comes with its own graph, and silenced ranks are drawn on the CPU.
-        is_recorded = config.graphs == "auto" and not network.trains_text and config.rank_dropout == 0
-        found = (recorder or recorder_for(model.device)) if is_recorded else None
+        found = recorder_for(model.device) if is_recordable(model.device, config) else None
         self._replays = Replays(found, self._addresses, emit)
         self._ahead: dict[tuple[Visit, ...], Inputs] = {}
 

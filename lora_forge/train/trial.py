@@ -23,6 +23,7 @@ from lora_forge.model.memory import checkpointing
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.batches import Batch
 from lora_forge.train.cache import CachedText, LiveText, TensorCache
+from lora_forge.train.captured import WARM_UP
 from lora_forge.train.draws import Visit
 from lora_forge.train.encoding import LatentsWhenMet, StoppedError
 from lora_forge.train.examples import Examples
@@ -32,14 +33,15 @@ from lora_forge.train.network import Network
 from lora_forge.train.optimizers import build_optimizer, trained_of
 from lora_forge.train.preview import draw_preview, prompts_of
 from lora_forge.train.small_convs import small_convs_as_products
-from lora_forge.train.step import Stepper
+from lora_forge.train.step import Stepper, is_recordable
 from lora_forge.train.weights import as_saved
 
 STAGE = "trial"
 STEPS = 2
+RECORDED_STEPS = WARM_UP + 2  # where steps are recorded: the last one is a replay
 _MOST_BATCHES = 2  # of a step: more are as many times as long and need no more memory
 _CPU_PREVIEW_STEPS = 4
-_PARTS = STEPS + 3  # encoding, the steps, the file's weights, the preview
+_PARTS_BESIDE = 3  # encoding, the file's weights, the preview
 
 
 @dataclass
@@ -82,7 +84,7 @@ def fire(
         total_bytes=total_memory_bytes(device),
     )
     full: FullMemory | None = None
-    emit(StageStarted(STAGE, _PARTS, "steps"))
+    emit(StageStarted(STAGE, _steps(model, config) + _PARTS_BESIDE, "steps"))
     with PeakWatch(device) as watch:
         try:
             _Trial(model, images, config, emit, should_stop, found).run()
@@ -139,9 +141,10 @@ class _Trial:
         optimizer = build_optimizer(trained, config, network.flat.sections)
         stepper = Stepper(self.model, network, trained, optimizer, examples, config, emit=self.emit)
         batches = self._batches()
-        for step in range(1, STEPS + 1):
+        steps = _steps(self.model, config)
+        for step in range(1, steps + 1):
             self._stop_if_asked()
-            seconds, _ = self._timed(partial(stepper.run, batches, step, STEPS))
+            seconds, _ = self._timed(partial(stepper.run, batches, step, steps))
             self.found.batch_s = seconds / len(batches)
             self._advance()
         with as_saved(trained, optimizer, stepper.ema):
@@ -182,4 +185,8 @@ class _Trial:
 
     def _advance(self) -> None:
         self.done += 1
-        self.emit(Progress(STAGE, self.done, _PARTS))
+        self.emit(Progress(STAGE, self.done, _steps(self.model, self.config) + _PARTS_BESIDE))
+
+
+def _steps(model: BorrowedModel, config: TrainConfig) -> int:
+    return RECORDED_STEPS if is_recordable(model.device, config) else STEPS

@@ -20,8 +20,8 @@ from lora_forge.train.scaling import LossScaler
 class Update:
     """Takes the gradient in ``flat`` to the weights and empties it.
 
-    ``sums``: float32 (2,), the step's (loss, mse) on the device, added to by each batch. ``scaler``: its factor is in the
-    gradient, not in the loss. Gradients are clipped to ``max_norm`` (0: not).
+    ``sums``: float32 (2,), the step's (loss, mse) on the device, added to by each batch. ``scaler``: its factor is in
+    the gradient, not in the loss. Gradients are clipped to ``max_norm`` (0: not).
     """
 
     def __init__(self, flat: Flat, optimizer: torch.optim.Optimizer, scaler: LossScaler, max_norm: float) -> None:

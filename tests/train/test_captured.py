@@ -1,5 +1,5 @@
-"""Recorded steps: the numbers of plain ones, whatever happens between. A tape stands for the card: to replay is to do the
-very same work on the very same places again, where nothing may be read back and nothing brought in."""
+"""Recorded steps: the numbers of plain ones, whatever happens between. A tape stands for the card: to replay is to do
+the very same work on the very same places again, where nothing may be read back and nothing brought in."""
 
 from __future__ import annotations
 
@@ -57,10 +57,16 @@ class Tape:
         return replay
 
 
+def put_in(monkeypatch: pytest.MonkeyPatch, tape: Tape) -> None:
+    """Let the CPU record on ``tape``."""
+    monkeypatch.setattr("lora_forge.train.step.records", lambda device: True)
+    monkeypatch.setattr("lora_forge.train.step.recorder_for", lambda device: tape)
+
+
 @pytest.fixture
 def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     made = Tape()
-    monkeypatch.setattr("lora_forge.train.step.recorder_for", lambda device: made)
+    put_in(monkeypatch, made)
     return made
 
 
@@ -114,7 +120,7 @@ def test_a_card_that_refuses_costs_one_line(
     tmp_path: Path, prepared: PreparedSet, model: BorrowedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, expected = trained(tmp_path / "plain", prepared, model, graphs="off", repeats=5)
-    monkeypatch.setattr("lora_forge.train.step.recorder_for", lambda device: Tape(fails=True))
+    put_in(monkeypatch, Tape(fails=True))
     recorder, found = trained(tmp_path / "refused", prepared, model, repeats=5)
     (warned,) = recorder.of(Warned)
     assert warned.values == {"cause": "operation not permitted when stream is capturing"}
@@ -146,7 +152,7 @@ def test_a_recording_is_made_anew_where_the_weights_have_moved() -> None:
     for turn in range(6):
         if turn == 4:
             place[0] = 2
-        replays.run("turn", lambda tensors: done.append(turn), [torch.zeros(2)])
+        replays.run("turn", lambda tensors: done.append(1), [torch.zeros(2)])
     assert tape.recorded == 2
     assert len(done) == 6
 

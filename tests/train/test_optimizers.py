@@ -12,8 +12,18 @@ import torch
 from lora_forge.config import TrainConfig
 from lora_forge.errors import MissingPartError, TrainingError
 from lora_forge.train import optimizers
-from lora_forge.train.optimizers import Trained, build_optimizer, parameter_groups, set_mode, set_rates
+from lora_forge.train.network import Network
+from lora_forge.train.optimizers import (
+    Trained,
+    build_optimizer,
+    load_state,
+    parameter_groups,
+    set_mode,
+    set_rates,
+    trained_of,
+)
 from lora_forge.train.tensor_file import load_tree, save_tree
+from tests.train import tiny
 
 LIBRARIES = {
     "adamw": "torch",
@@ -128,3 +138,25 @@ def test_an_absent_library_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(optimizers.importlib, "import_module", absent)
     with pytest.raises(MissingPartError, match="pip install --no-deps bitsandbytes"):
         build_optimizer(trained(), TrainConfig(optimizer="adamw8bit"))
+
+
+def test_a_state_kept_matrix_by_matrix_is_taken_up() -> None:
+    """As runs were saved before all matrices lay in one buffer: the next step is the same."""
+    settings = tiny.config(rank=3, te_learning_rate=1e-3)
+    after = []
+    for is_old in (True, False):
+        with Network.attach(tiny.build_model(), settings) as network:
+            flat, members = network.flat, trained_of(network)
+            optimizer = build_optimizer(members, settings, None if is_old else flat.sections)
+            for turn in (1, 2, 3):
+                if turn == 3 and is_old:
+                    kept = optimizer.state_dict()
+                    optimizer = build_optimizer(members, settings, flat.sections)
+                    load_state(optimizer, kept, flat)
+                generator = torch.Generator().manual_seed(turn)
+                for t in members:
+                    assert t.parameter.grad is not None
+                    t.parameter.grad.copy_(torch.randn(t.parameter.shape, generator=generator))
+                optimizer.step()
+            after.append(flat.parameters.clone())
+    assert torch.equal(after[0], after[1])

@@ -200,7 +200,7 @@ def test_the_lent_model_is_left_as_it_was(
     if ending == "stopped":
         recorder = tiny.Recorder(lambda e: box.send(Command.STOP) if isinstance(e, StepDone) else None)
     if ending == "failed":
-        monkeypatch.setattr(step_module, "gradient_norm", fail)
+        monkeypatch.setattr(step_module, "predict", fail)
         with pytest.raises(ZeroDivisionError):
             tiny.run(tmp_path, settings, prepared, model, recorder, box)
         assert recorder.of(RunEnded)[0].outcome == "failed"
@@ -354,9 +354,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, bad_steps: set[int]) -> None:
     current = [0]
     run_step, predict = Stepper.run, step_module.predict
 
-    def counted(self: Stepper, batches: Any, step: int, total: int) -> Any:
+    def counted(self: Stepper, batches: Any, step: int, *rest: Any) -> Any:
         current[0] = step
-        return run_step(self, batches, step, total)
+        return run_step(self, batches, step, *rest)
 
     def poisoned(*args: Any) -> torch.Tensor:
         prediction = predict(*args)
