@@ -108,7 +108,7 @@ class Loop:
         self._max_skipped, self._name_of, self._ranks = max_skipped, name_of, ranks or Ranks()
         self.memory_bytes: Callable[[], int | None] = lambda: None
         self.total = total_steps(config, plan.steps_per_epoch)
-        self.budget = PreviewBudget(config.preview_share)
+        self.budget = PreviewBudget(config.preview_share, max(1, len(config.preview_prompts)))
         self._epoch, self._steps, self._is_seldom_said = 0, list[Step](), False
 
     def run(self) -> str:

@@ -36,20 +36,22 @@ class PreviewBudget:
     A run that is resumed begins to count anew, so its first due preview is drawn.
     """
 
-    def __init__(self, share: float, now: Callable[[], float] | None = None) -> None:
-        """``now``: seconds of a clock that never goes back."""
+    def __init__(self, share: float, prompts: int = 1, now: Callable[[], float] | None = None) -> None:
+        """``prompts``: pictures of a preview; the first preview draws the base beside them. ``now``: seconds of a clock
+        that never goes back."""
         self._share, self._now = share, now or perf_counter
+        self._first_part = prompts / (prompts + 1)
         self._began, self._aside_s = self._now(), 0.0
         self._spent_s, self._last_s = 0.0, 0.0
 
     def allows(self) -> bool:
-        """Whether the next due preview is drawn, judged by what the last one took; the first always is."""
+        """Whether the next due preview is drawn, judged by what the latest one took; the first always is."""
         run_s = self._now() - self._began - self._aside_s
         return not self._spent_s or fits(self._share, self._spent_s, self._last_s, run_s)
 
     @property
     def last_s(self) -> float:
-        """What the latest due preview took."""
+        """What the latest due preview took, without the base."""
         return self._last_s
 
     @contextlib.contextmanager
@@ -59,8 +61,9 @@ class PreviewBudget:
         try:
             yield
         finally:
-            self._last_s = self._now() - began
-            self._spent_s += self._last_s
+            seconds = self._now() - began
+            self._last_s = seconds if self._spent_s else seconds * self._first_part
+            self._spent_s += seconds
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
