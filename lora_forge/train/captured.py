@@ -63,9 +63,11 @@ class Replays:
         else:
             work(kind.static)
 
-    def forget(self) -> None:
-        """Let go of all recordings and their memory; they are made anew when they are wanted."""
+    def forget(self) -> bool:
+        """Let go of all recordings, which are made anew when they are wanted; whether there were any."""
+        had_any = bool(self._kinds)
         self._kinds.clear()
+        return had_any
 
     def _kind(self, name: str, inputs: Tensors) -> _Kind:
         """The kind of work that this is, with ``inputs`` where it reads them."""

@@ -10,7 +10,7 @@ import torch
 
 from lora_forge.config import TrainConfig
 from lora_forge.events import Emit
-from lora_forge.model.devices import free_memory_bytes
+from lora_forge.model.devices import empty_cache, free_memory_bytes
 from lora_forge.model.graphs import recorder_for, records
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import objective
@@ -112,12 +112,17 @@ class Stepper:
         """Something else needs the card's memory for a while, such as a preview: let go of what is kept for speed."""
         free = free_memory_bytes(self._model.device)
         if free is not None and free < ROOM_BYTES:
-            self._replays.forget()
+            self._let_go()
 
     def close(self) -> None:
         """Let go of all that is kept for speed."""
-        self._replays.forget()
         self._ahead.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Recordings have memory of their own, which nobody else can use until it is handed back."""
+        if self._replays.forget():
+            empty_cache(self._model.device)
 
     def _backward(self, tensors: Tensors) -> None:
         """Add a batch's part of the step's gradient and of its (loss, mse). Recorded: no look at any value here."""
