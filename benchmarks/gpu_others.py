@@ -69,6 +69,11 @@ def others(base: Path, precision: str, is_rehearsal: bool) -> tuple[Other, ...]:
             ),
         ),
         Other(
+            "step_share.py",
+            (*common[:4], "--resolution", px),
+            (Row("share of the step outside the frozen UNet", "median", 3, "≤ 12 %", lambda value: value <= 12),),
+        ),
+        Other(
             "extra_copy.py",
             common,
             (Row("extra copy of the base weights", "beside them", 1, "0 bytes", lambda value: value == 0),),
