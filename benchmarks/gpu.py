@@ -124,11 +124,11 @@ class Bench:
         self._card = None if arguments.cpu_rehearsal else int(arguments.card)
         self._photos, self._threads = arguments.photos, 1 if arguments.cpu_rehearsal else os.cpu_count() or 1
 
-    def result(self, name: str, task: Task, kohya: Kohya | None) -> Result:
-        """From an earlier call with the same settings, or measured now."""
+    def result(self, name: str, task: Task, kohya: Kohya | None, is_wanted: bool) -> Result | None:
+        """From an earlier call with the same settings; or, where it ``is_wanted``, measured now."""
         name = f"{name}.{'kohya' if kohya else 'ours'}"
         asked = json.loads(json.dumps(dataclasses.asdict(task), default=str))
-        if (found := Result.load(self._out / f"{name}.json", asked)) is not None:
+        if (found := Result.load(self._out / f"{name}.json", asked)) is not None or not is_wanted:
             return found
         result = self._measure(name, task, kohya)
         result.save(self._out / f"{name}.json", asked)
@@ -203,10 +203,10 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         bench = Bench(arguments, Path(temporary), out)
         for name, task in tasks(arguments).items():
-            if name.startswith(wanted):
-                ours[name] = bench.result(name, task, None)
-                if kohya and OURS_ONLY not in name:
-                    theirs[name] = bench.result(name, task, kohya)
+            programs = [(None, ours), *([(kohya, theirs)] if kohya and OURS_ONLY not in name else [])]
+            for program, results in programs:
+                if (result := bench.result(name, task, program, name.startswith(wanted))) is not None:
+                    results[name] = result
     if kohya:
         print(f"kohya sd-scripts {kohya.version()}, {arguments.precision}\n")
     if arguments.cpu_rehearsal:
