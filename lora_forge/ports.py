@@ -80,6 +80,8 @@ class BorrowedModel:
     ``alphas_cumprod``: float32 (1000,), rescaled already when ``info.zero_terminal_snr``. ``vae_scale``: 0.18215 or
     0.13025. ``dtype``: of the UNet's weights. ``host_encode``: when a host must encode text itself; takes captions
     and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None). ``drawing``: what previews are drawn by.
+    ``may_leave``: nobody else uses the networks, so they may lie elsewhere while they have nothing to do; where they
+    are during a run ``residence`` knows (`model.residence.Residence`, None: where they are lent).
     """
 
     info: BaseInfo
@@ -93,6 +95,8 @@ class BorrowedModel:
     host_encode: Callable[[Sequence[str], int], tuple[torch.Tensor, torch.Tensor | None]] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     drawing: DrawingWay = DrawingWay()
+    may_leave: bool = False
+    residence: Any = None
 
 
 @dataclass(frozen=True)

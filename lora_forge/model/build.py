@@ -65,6 +65,7 @@ def build_model(checkpoint: Checkpoint, device: torch.device, base_storage: Base
         device=device,
         dtype=dtype,
         notes={"hint": facts.hint} if facts.hint else {},
+        may_leave=True,
     )
 
 

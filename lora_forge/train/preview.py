@@ -77,12 +77,24 @@ def draw_preview(
 
     None when ``should_stop`` said so before it was done.
     """
+    try:
+        return _drawn(model, config, prompt, should_stop)
+    finally:
+        if model.residence is not None:
+            model.residence.rest()
+
+
+def _drawn(model: BorrowedModel, config: TrainConfig, prompt: str, should_stop: Callable[[], bool]) -> Image | None:
     wanted = encode_alone(model, prompt, config.clip_skip)
     unwanted = encode_alone(model, "", config.clip_skip, is_negative=True)
     size = (config.resolution_px, config.resolution_px)
     steps, guidance = config.preview_steps, config.preview_guidance
     latents = webui_latents(model, wanted, unwanted, size, steps, guidance, [config.seed], should_stop)
-    return None if latents is None or should_stop() else decode(model, latents)[0]
+    if latents is None or should_stop():
+        return None
+    if model.residence is not None:
+        model.residence.for_decoding(size[0] * size[1])
+    return decode(model, latents)[0]
 
 
 @dataclass

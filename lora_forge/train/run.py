@@ -27,6 +27,7 @@ from lora_forge.lora_file.names import check_name
 from lora_forge.model.devices import empty_cache, peak_since_last
 from lora_forge.model.memory import checkpointing
 from lora_forge.model.recast import is_in_fp8
+from lora_forge.model.residence import residence_of
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import descent, fingerprints
@@ -229,11 +230,13 @@ class _Run:
     is_checkpointed: bool = False
 
     def execute(self, cache_dir: Path) -> RunResult:
-        model = self.model
+        residence = residence_of(self.model)
+        model = self.model = dataclasses.replace(self.model, residence=residence)
         self.is_checkpointed = self._decide_checkpointing()
         with (
             training_lease(model, self.is_checkpointed),
             small_convs_as_products(model.unet, model.device),
+            residence.calls_home(),
             _disk_said_plainly(self.run_dir),
         ):
             prints = self._fingerprints()
@@ -337,6 +340,7 @@ class _Run:
         images: Sequence[PreparedImage] = self.prepared.images
         latents: Sequence[ImageLatents]
         if is_ahead:
+            self.model.residence.for_encoding(max(image.bucket[0] * image.bucket[1] for image in images))
             images, latents = encode_set(self.model, images, config.flip, cache, self.emit, self.commands.asks_to_stop)
         else:
             latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit, config.encode_ahead != "off")
@@ -352,6 +356,7 @@ class _Run:
             text.warm([examples.plain_caption(index) for index in range(len(images))], self.commands.asks_to_stop)
             if self.commands.asks_to_stop():
                 raise StoppedError
+        self.model.residence.for_training(needs_text=config.te_learning_rate > 0 or not (is_ahead and is_fixed))
         return images, examples
 
     def _train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from lora_forge.model.devices import (
     used_memory_bytes,
 )
 from lora_forge.model.memory import checkpointing
+from lora_forge.model.residence import residence_of
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.batches import Batch
 from lora_forge.train.cache import CachedText, LiveText, TensorCache
@@ -112,12 +114,17 @@ class _Trial:
     done: int = field(default=0)
 
     def run(self) -> None:
-        model, config = self.model, self.config
+        residence = residence_of(self.model)
+        model, config = dataclasses.replace(self.model, residence=residence), self.config
+        self.model = model
         with (
             training_lease(model, checkpointing(model, config).is_on),
             small_convs_as_products(model.unet, model.device),
+            residence.calls_home(),
         ):
+            residence.for_encoding(max(image.bucket[0] * image.bucket[1] for image in self.images))
             examples = self._encoded()
+            residence.for_training(needs_text=True)
             self._advance()
             with Network.attach(model, config) as network:
                 self._train(network, examples)

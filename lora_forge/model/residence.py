@@ -1,0 +1,117 @@
+"""Networks of our own that leave the card while they have nothing to do there, and are back when they are called.
+
+For a model that nobody else uses (``BorrowedModel.may_leave``), on a card with memory of its own. Only where the
+tensors lie changes: the parameters stay the same objects, and what is on top of them (adapters) stays where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_forge.config import Family
+from lora_forge.model.devices import empty_cache, free_memory_bytes
+from lora_forge.ports import BorrowedModel
+
+UNET, VAE, TEXT = "unet", "vae", "text"
+# Counted by benchmarks/memory.py: what the VAE makes for a pixel, in numbers of its type.
+_ENCODING_A_PIXEL, _DECODING_A_PIXEL = 640, 770
+_KINDS_OF_CARD = ("cuda", "xpu")
+_AWAY = torch.device("cpu")
+
+
+class Residence:
+    """Where the parts of a model are. Without ``can_leave`` nothing ever moves."""
+
+    def __init__(self, model: BorrowedModel, can_leave: bool, away: torch.device = _AWAY) -> None:
+        self._model, self._can_leave, self._away = model, can_leave, away
+        self._modules = {UNET: [model.unet], VAE: [model.vae], TEXT: [tower.module for tower in model.text_towers]}
+        # Listed before anything is put on top: what is trained is to stay.
+        self._tensors = {part: _tensors(modules) for part, modules in self._modules.items()}
+        self._away_now: set[str] = set()
+        self._resting: tuple[str, ...] = ()
+
+    @property
+    def away(self) -> frozenset[str]:
+        """The parts that are not on the card now."""
+        return frozenset(self._away_now)
+
+    def leave(self, *parts: str) -> None:
+        """Off the card with these."""
+        for part in parts if self._can_leave else ():
+            if part not in self._away_now:
+                self._move(part, self._away)
+                self._away_now.add(part)
+        if parts and self._can_leave:
+            empty_cache(self._model.device)
+
+    def come(self, *parts: str) -> None:
+        """Back to the card."""
+        for part in parts:
+            if part in self._away_now:
+                self._move(part, self._model.device)
+                self._away_now.discard(part)
+
+    def for_encoding(self, pixels: int) -> None:
+        """Photographs of ``pixels`` are encoded next. SDXL's VAE works in float32 and takes more than its UNet leaves
+        on small cards, so the UNet waits aside; that of others where there is no room."""
+        if self._model.info.family is Family.SDXL or self._is_short(_ENCODING_A_PIXEL * pixels):
+            self.leave(UNET)
+
+    def for_training(self, needs_text: bool) -> None:
+        """Steps are next: the UNet, and the text encoders where captions are still to be encoded."""
+        self._resting = (VAE,) if needs_text else (VAE, TEXT)
+        self.rest()
+
+    def for_decoding(self, pixels: int) -> None:
+        """A preview is decoded next; where there is no room for that the UNet makes some until :meth:`rest`."""
+        if self._is_short(_DECODING_A_PIXEL * pixels):
+            self.leave(UNET)
+
+    def rest(self) -> None:
+        """As it is to be between two steps."""
+        self.leave(*self._resting)
+        self.come(UNET)
+
+    @contextlib.contextmanager
+    def calls_home(self) -> Iterator[Residence]:
+        """While this is open, a part that is called comes back first; afterwards all of them are back."""
+        handles = []
+        if self._can_leave:
+            for part, modules in self._modules.items():
+                # A VAE's encode and decode are no calls of the whole, only of its children.
+                called = [child for module in modules for child in module.children()] if part == VAE else modules
+                handles += [module.register_forward_pre_hook(self._hook(part)) for module in called]
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+            self.come(*self._modules)
+
+    def _hook(self, part: str) -> Callable[[nn.Module, Any], None]:
+        return lambda module, inputs: self.come(part)
+
+    def _is_short(self, numbers: int) -> bool:
+        free = free_memory_bytes(self._model.device) if self._can_leave else None
+        return free is not None and free < numbers * self._model.vae.dtype.itemsize
+
+    def _move(self, part: str, device: torch.device) -> None:
+        with torch.no_grad():
+            for tensor in self._tensors[part]:
+                tensor.data = tensor.data.to(device)
+
+
+def residence_of(model: BorrowedModel) -> Residence:
+    """That of ``model``; a host's networks stay where the host has them."""
+    return Residence(model, model.may_leave and model.device.type in _KINDS_OF_CARD)
+
+
+def _tensors(modules: list[Any]) -> list[Tensor]:
+    """Parameters and buffers, each once."""
+    found = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    return list({id(tensor): tensor for tensor in found}.values())

@@ -1,0 +1,92 @@
+"""Parts of a model of our own that wait off the card: who is away when, back when called, and nothing else changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from lora_forge.dataset.prepared import PreparedSet
+from lora_forge.events import PreviewMade, StageStarted, StepDone
+from lora_forge.model import residence as module
+from lora_forge.model.latents import encode_images
+from lora_forge.model.residence import TEXT, UNET, VAE, Residence, residence_of
+from lora_forge.model.text import encode
+from lora_forge.ports import BorrowedModel
+from lora_forge.train.network import Network
+from tests.train import tiny
+
+
+def test_what_is_trained_stays_when_the_networks_leave(model: BorrowedModel) -> None:
+    """A CPU has nowhere to go, so by what would be moved: every tensor that was lent, and no other."""
+    lent = {id(tensor) for part in (model.unet, model.vae, model.text_towers[0].module) for tensor in part.parameters()}
+    residence = residence_of(dataclasses.replace(model, may_leave=True))
+    with Network.attach(model, tiny.config(te_learning_rate=1e-3)) as network:
+        moved = {id(tensor) for tensors in residence._tensors.values() for tensor in tensors}
+        trained = {id(named.parameter) for named in (*network.unet_parameters(), *network.te_parameters())}
+        assert lent <= moved
+        assert not trained & moved
+
+
+def test_a_hosts_networks_never_leave(model: BorrowedModel) -> None:
+    assert not model.may_leave
+    residence = residence_of(model)
+    residence.for_encoding(64 * 64)
+    residence.for_training(needs_text=False)
+    residence.leave(UNET, VAE, TEXT)
+    assert residence.away == frozenset()
+
+
+def test_what_is_called_comes_back_and_all_do_in_the_end(model: BorrowedModel) -> None:
+    before = [dict(vars(part)) for part in (*model.unet.modules(), *model.vae.modules())]
+    residence = Residence(model, True)
+    with residence.calls_home():
+        residence.leave(UNET, VAE, TEXT)
+        encode(model, ["ohwx"])
+        assert residence.away == {UNET, VAE}
+        encode_images(model, torch.zeros(1, 3, 16, 16), [0])
+        assert residence.away == {UNET}
+        residence.for_training(needs_text=False)
+        assert residence.away == {VAE, TEXT}
+        model.vae.decode(torch.zeros(1, 4, 2, 2))
+        assert residence.away == {TEXT}
+        residence.rest()
+        assert residence.away == {VAE, TEXT}
+    assert residence.away == frozenset()
+    assert all(not part._forward_pre_hooks for part in (model.unet, *model.vae.children()))
+    assert [vars(part).keys() for part in (*model.unet.modules(), *model.vae.modules())] == [
+        had.keys() for had in before
+    ]
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_through_a_run(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel, monkeypatch: pytest.MonkeyPatch, is_fixed: bool
+) -> None:
+    """As on a card, with a CPU in its place: encoding, steps, previews, and the losses of a run that moves nothing."""
+    settings = tiny.config(
+        epochs=1, encode_ahead="on", shuffle_tags=not is_fixed, preview_every_steps=2, gradient_checkpointing="off"
+    )
+    still = tiny.Recorder()
+    tiny.run(tmp_path / "still", settings, prepared, model, still)
+    monkeypatch.setattr(module, "_KINDS_OF_CARD", ("cpu",))
+    moves: list[str] = []
+    move = Residence._move
+
+    def noted(self: Residence, part: str, device: torch.device) -> None:
+        moves.append(part)
+        move(self, part, device)
+
+    monkeypatch.setattr(Residence, "_move", noted)
+    said = tiny.Recorder(lambda event: moves.append("train") if event == StageStarted("train", 3, "steps") else None)
+    tiny.run(tmp_path / "moved", settings, prepared, dataclasses.replace(model, may_leave=True), said)
+    assert [event.loss for event in said.of(StepDone)] == [event.loss for event in still.of(StepDone)]
+    assert len(said.of(PreviewMade)) == len(still.of(PreviewMade)) > 0
+    begun = moves.index("train")
+    assert moves[:begun] == ([VAE, TEXT] if is_fixed else [VAE])
+    assert (TEXT in moves[begun:]) == is_fixed
+    assert VAE in moves[begun:], "a preview wants it"
+    assert UNET not in moves, "there is room enough"
+    assert all(moves.count(part) % 2 == 0 for part in (VAE, TEXT)), "all are back"
