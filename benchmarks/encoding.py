@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def measure_photos(model: BorrowedModel, images: Sequence[PreparedImage], work: 
     for number, part in enumerate(parts_of(images, parts)):
         some = images[part]
         pictures = as_the_vae_takes_them(model, some)
-        table.row("the VAE alone").add(lambda p=pictures: bare_vae(model, p), len(some), device)
+        table.row("the VAE alone").add(partial(bare_vae, model, pictures), len(some), device)
         kept = work / f"kept{number}"
 
         def ours(some: Sequence[PreparedImage] = some, kept: Path = kept) -> None:
@@ -169,7 +170,7 @@ def measure_captions(model: BorrowedModel, captions: Sequence[str], work: Path, 
     for number, part in enumerate(parts_of(captions, parts)):
         some = captions[part]
         blocks = as_the_towers_take_them(model, some)
-        table.row("the text encoder alone").add(lambda b=blocks: bare_text(model, b), len(some), device)
+        table.row("the text encoder alone").add(partial(bare_text, model, blocks), len(some), device)
 
         def ours(some: Sequence[str] = some, number: int = number) -> None:
             CachedText(model, 1, TensorCache(work / f"text{number}", print), is_fixed=True).warm(some)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -160,7 +159,7 @@ class _Read:
 
     image: PreparedImage
     saved: tuple[tuple[str, Tensor | None], ...]
-    pixels: npt.NDArray[np.uint8] | None
+    pixels: Tensor | None
 
 
 _Begun = list[tuple[str, Tensor | BegunLatent]]
@@ -203,12 +202,12 @@ class _Sides:
         keys = [digest("latents 1", self._vae, self._model.vae_scale, image.key, side) for side in sides]
         saved = tuple((key, _finite(self._cache.load(key))) for key in keys)
         is_whole = all(latents is not None for _, latents in saved)
-        return _Read(image, saved, None if is_whole else load_pixels(image))
+        return _Read(image, saved, None if is_whole else torch.from_numpy(load_pixels(image).copy()))
 
     def begin(self, encoder: LatentEncoder, read: _Read) -> _Begun:
         """Give the device its work."""
         device = self._model.device
-        pixels = None if read.pixels is None else put(torch.tensor(read.pixels), device)
+        pixels = None if read.pixels is None else put(read.pixels, device)
         begun: _Begun = []
         for is_flipped, (key, saved) in enumerate(read.saved):
             if saved is not None:
