@@ -91,7 +91,9 @@ class Growth:
         def measure() -> dict[str, float]:
             place = self._place(1)
             prepare_ours(place, resolution_px)
-            task = Task(self._base, steps, resolution_px, device=self._device, rank=rank, alpha=rank // 2)
+            # many repeats: each end of an epoch saves the state, which is no step's cost
+            common = {"device": self._device, "rank": rank, "alpha": rank // 2, "repeats": 1000}
+            task = Task(self._base, steps, resolution_px, **common)
             return vars(self._cost(replace(task, settings=settings), place))
 
         name = f"{resolution_px} px, rank {rank}, {'with' if settings else 'without'} text encoder"
