@@ -26,7 +26,7 @@ class Clock:
 def drawn_in(
     share: float, steps: int, every: int, step_s: float, each_s: float, prompts: int = 1
 ) -> tuple[list[int], float]:
-    """Which steps are drawn, and what share of the whole that takes; the first preview draws the base too.""""""
+    """Which steps are drawn, and what share of the whole that takes; the first preview draws the base too."""
     clock = Clock()
     budget, drawn, spent = PreviewBudget(share, prompts, clock), [], 0.0
     for step in range(1, steps + 1):
