@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +146,45 @@ def test_ctrl_c_saves_and_resume_ends_in_the_same_files(project: Path, base: Pat
         one = load_file(tmp_path / "loras" / f"girl-{epoch:06}.safetensors")
         other = load_file(tmp_path / "whole" / f"girl-{epoch:06}.safetensors")
         assert all(bool((one[key] == other[key]).all()) for key in one)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
+def test_behind_torchrun_one_process_speaks_and_ctrl_c_saves(project: Path, base: Path) -> None:
+    """A terminal's Ctrl-C comes to torchrun and to both processes, and from torchrun to them once more."""
+    words = train_words(project, base, "--epochs", "1", "--repeats", "90", "--set", "batch_size=1", "--json")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lora_forge"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([sys.executable, *torchrun, *words], **pipes) as run, _killed_after(180, run.pid):
+        assert run.stdout is not None
+        steps = [0]
+        for line in run.stdout:
+            event = json.loads(line)
+            if event["event"] == "StepDone":
+                steps.append(event["step"])
+                assert event["total_steps"] == 135
+                if event["step"] == 2:
+                    os.killpg(run.pid, signal.SIGINT)
+                    break
+        rest = said(run.stdout.read())
+        run.communicate()
+    steps += [event["step"] for event in rest if event["event"] == "StepDone"]
+    assert steps == list(range(len(steps)))  # each told once
+    assert (rest[-1]["event"], rest[-1]["outcome"], rest[-1]["step"]) == ("RunEnded", "stopped", steps[-1])
+    states = sorted((project / "runs" / "girl" / "state").glob("step-*.safetensors"))
+    assert states[-1].stem == f"step-{steps[-1]:08}"
+
+
+@contextmanager
+def _killed_after(seconds: float, group: int) -> Iterator[None]:
+    """Processes that wait for each other in vain fail the test, they don't hang it."""
+    timer = threading.Timer(seconds, os.killpg, (group, 9))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _copy_of(project: Path, place: Path) -> Path:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -157,6 +158,7 @@ def _be(
     scenario: Callable[[Child], dict[str, Any]], where: Path, model: BorrowedModel, prepared: PreparedSet, said: Path
 ) -> None:
     code = 1
+    signal.alarm(200)  # processes that wait for each other in vain are killed
     try:
         try:
             with joined("cpu") as ranks:
