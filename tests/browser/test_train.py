@@ -50,6 +50,17 @@ def test_settings_are_found_marked_explained_and_put_back(page: Any, pictures: l
     assert page.input_value(f"{alpha} .lf-control input") == "8"
     page.click(f"{setting(page, 'rank')} .lf-back")
     page.wait_for_selector(f"{row}:not(.lf-changed)")
+    # who says how often previews come gets all of them; putting that back puts the share of the time back
+    share, often = (f"#lora_forge_more [data-key={key}]" for key in ("preview_share", "preview_every_steps"))
+    assert page.input_value(f"{setting(page, 'preview_share')} .lf-control input") == "0.1"
+    page.fill(f"{setting(page, 'preview_every_steps')} .lf-control input", "7")
+    page.wait_for_selector(f"{often}.lf-changed")
+    assert page.input_value(f"{setting(page, 'preview_share')} .lf-control input") == "0"
+    page.fill(f"{share} .lf-control input", "0.1")
+    page.wait_for_selector(f"{share}.lf-changed .lf-was:has-text('default: 0')")
+    page.click(f"{share} .lf-back")
+    page.click(f"{setting(page, 'preview_every_steps')} .lf-back")
+    assert page.input_value(f"{setting(page, 'preview_share')} .lf-control input") == "0.1"
     page.fill("#lora_forge_more input[type=search]", "no such words")
     page.wait_for_selector("#lora_forge_more :text('No setting has these words.')")
     page.fill(f"{setting(page, 'learning_rate')} .lf-control input", "1000")
