@@ -52,6 +52,7 @@ class Ranks:
     control: Any = None
     sums_on_card: bool = False
     _is_over: bool = False
+    _is_stopped: bool = False
 
     @property
     def is_writer(self) -> bool:
@@ -71,7 +72,7 @@ class Ranks:
             return
         import torch.distributed as dist
 
-        self.meet(mark=mark)  # who failed in its forward or backward says so here
+        self.go_on(mark)  # who failed in its forward or backward says so here
         for tensor in tensors:
             summed = tensor if self.sums_on_card else tensor.cpu()
             dist.all_reduce(summed)
@@ -104,6 +105,22 @@ class Ranks:
             )
         return heard
 
+    def go_on(self, mark: int = 0) -> None:
+        """Meet where nobody stops but by :meth:`stop`.
+
+        Raises:
+            StoppedError: another process was told to stop.
+            TrainingError: see :meth:`meet`.
+        """
+        if self.meet(mark=mark) is Word.STOP:
+            self._is_stopped = True
+            raise StoppedError
+
+    def stop(self) -> None:
+        """Let the others know that this process was told to stop before the first step."""
+        if not self._is_stopped:
+            self.meet(Word.STOP)
+
     def _exchange(self, word: Word, mark: int) -> tuple[Word, int, int]:
         import torch.distributed as dist
 
@@ -125,13 +142,13 @@ class Ranks:
         """The writer does what is inside before the others do, which then find its files.
 
         Raises:
-            StoppedError: in the others, when the writer was told to stop meanwhile.
+            StoppedError: another process was told to stop meanwhile.
         """
-        if not self.is_writer and self.meet() is Word.STOP:
-            raise StoppedError
+        if not self.is_writer:
+            self.go_on()
         yield
         if self.is_writer:
-            self.meet()
+            self.go_on()
 
     def fail(self) -> None:
         """Let the others know, who are on their way to a meeting, that this process ends with an error."""
@@ -201,7 +218,7 @@ def joined(device: str, environment: Mapping[str, str] = os.environ) -> Iterator
         ) from cause
     try:
         yield ranks
-        ranks.meet()  # nobody leaves before the writer has written all
+        ranks.go_on()  # nobody leaves before the writer has written all
     except BaseException:  # an interrupt too: the others would wait for ever
         ranks.fail()
         raise

@@ -33,6 +33,7 @@ from lora_forge.ports import BorrowedModel
 from lora_forge.train import descent, fingerprints
 from lora_forge.train.batches import BatchPlan
 from lora_forge.train.cache import LITTLE_TEXT_BYTES, CachedText, LiveText, TensorCache, TextSource
+from lora_forge.train.captions_ahead import CaptionsAhead, is_worthwhile
 from lora_forge.train.claim import claimed
 from lora_forge.train.descent import Grouping, Taken, same_but_size
 from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
@@ -42,11 +43,11 @@ from lora_forge.train.full_memory import FullMemory, is_full
 from lora_forge.train.journal import Journal
 from lora_forge.train.ladder import RESOLUTION, rungs
 from lora_forge.train.lease import training_lease
-from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, total_steps
+from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, Stepping, total_steps
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, load_state, trained_of
 from lora_forge.train.preview import prompts_of
-from lora_forge.train.ranks import Bystander, Ranks, Word
+from lora_forge.train.ranks import Bystander, Ranks
 from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.small_convs import small_convs_as_products
@@ -133,7 +134,7 @@ def train(
             if result.outcome == "done" and ranks.is_writer:
                 read_back(result.files, out_dir, config.name, journal)
         except StoppedError:
-            ranks.meet(Word.STOP)
+            ranks.stop()
             result = RunResult("stopped", (), run.step)
         except Exception as error:  # said in the journal, then raised again
             journal(RunEnded("failed", run.step, run.total, run.files, str(error)))
@@ -148,7 +149,7 @@ def _place_held(
 ) -> Iterator[Emit]:
     """Hold the run's folders, free and tidy, and give what writes its journal; by the writer for all processes."""
     if not ranks.is_writer:
-        ranks.meet()
+        ranks.go_on()
         yield emit
         return
     _check_free(config, run_dir, out_dir, resume)
@@ -162,7 +163,7 @@ def _place_held(
         clear_killed(run_dir, out_dir, config.name)
         if not resume:
             descent.forget(run_dir)
-        ranks.meet()
+        ranks.go_on()
         yield journal
 
 
@@ -228,6 +229,7 @@ class _Run:
     files: tuple[Path, ...] = ()
     is_kept: bool = False
     is_checkpointed: bool = False
+    has_captions_ahead: bool = False
 
     def execute(self, cache_dir: Path) -> RunResult:
         residence = residence_of(self.model)
@@ -356,7 +358,9 @@ class _Run:
             text.warm([examples.plain_caption(index) for index in range(len(images))], self.commands.asks_to_stop)
             if self.commands.asks_to_stop():
                 raise StoppedError
-        self.model.residence.for_training(needs_text=config.te_learning_rate > 0 or not (is_ahead and is_fixed))
+        self.has_captions_ahead = is_ahead and not is_fixed and is_worthwhile(self.model, config)
+        is_text_done = is_ahead and is_fixed and not config.te_learning_rate
+        self.model.residence.for_training(needs_text=not (is_text_done or self.has_captions_ahead))
         return images, examples
 
     def _train(
@@ -397,11 +401,14 @@ class _Run:
         most_skipped = MAX_SKIPPED_WITH_SCALER if stepper.scaler.is_on else MAX_SKIPPED_IN_A_ROW
         names = [image.source.name for image in images]
         name_of = names.__getitem__
+        stepping: Stepping = stepper
+        if self.has_captions_ahead:
+            stepping = CaptionsAhead(stepper, plan, examples, self.model.residence)
         loop = Loop(
-            config, plan, stepper, keeper, counters, self.commands, self.emit, most_skipped, name_of, self.ranks
+            config, plan, stepping, keeper, counters, self.commands, self.emit, most_skipped, name_of, self.ranks
         )
         loop.memory_bytes = peak_since_last(self.model.device)
-        self.ranks.meet(mark=fingerprints.number(prints, self.step, self.total, len(images)))
+        self.ranks.go_on(fingerprints.number(prints, self.step, self.total, len(images)))
         self._announce(trained, plan)
         try:
             if state is not None:

@@ -93,6 +93,12 @@ def test_a_stop_of_one_stops_both_and_the_resumed_run_is_the_same(story: dict[st
 
 
 @together
+@pytest.mark.parametrize("scenario", ["writer_told_early", "other_told_early"])
+def test_a_stop_before_the_first_step_stops_both(scenario: str, story: dict[str, list[Any]]) -> None:
+    assert [(said["outcome"], said["steps"]) for said in story[scenario]] == [("stopped", [])] * 2
+
+
+@together
 def test_one_process_goes_on_with_what_two_began(story: dict[str, list[Any]], place: Path) -> None:
     assert story["resumed_alone"][0]["outcome"] == "done"
     steps = [*story["stopped"][0]["steps"], *story["resumed_alone"][0]["steps"]]

@@ -87,6 +87,21 @@ def stopped(child: Child) -> dict[str, Any]:
     return child.train()
 
 
+def writer_told_early(child: Child) -> dict[str, Any]:
+    """Before the first step, while the photos are encoded."""
+    return _told_early(child, 0)
+
+
+def other_told_early(child: Child) -> dict[str, Any]:
+    return _told_early(child, 1)
+
+
+def _told_early(child: Child, rank: int) -> dict[str, Any]:
+    if child.ranks.rank == rank:
+        child.commands.send(Command.STOP)
+    return child.train()
+
+
 def resumed(child: Child) -> dict[str, Any]:
     if child.ranks.is_writer:
         child.sends = {STOP_AT + 1: [Command.PAUSE, Command.RESUME, Command.PREVIEW_NOW, Command.SAVE_NOW]}
@@ -183,7 +198,7 @@ def main(root: Path) -> None:
     shutil.copytree(root / "stopped", root / "stopped_alone")
     found["resumed"] = run(resumed, root / "stopped", *given)
     found["resumed_alone"] = run(resumed_alone, root / "stopped_alone", *given, count=1)
-    for scenario in (one_fails, one_is_killed, writer_fails, differ):
+    for scenario in (writer_told_early, other_told_early, one_fails, one_is_killed, writer_fails, differ):
         found[scenario.__name__] = run(scenario, root / scenario.__name__, *given)
     print(json.dumps(found))
 
