@@ -135,8 +135,9 @@ class CachedText:
     Captions that never change are on disk too; shuffled ones are encoded when they are met. In memory the latest stay,
     up to ``most_bytes`` (64 MB) on the model's device.
 
-    On a card captions that never change are encoded ``ROWS`` chunks at a time (``in_rows``), always that many: what
-    comes out does not depend on which captions were still missing. On a CPU nothing is gained by that.
+    On a card captions that never change are encoded ``ROWS`` chunks at a time, always that many: what comes out does
+    not depend on which captions were still missing. On a CPU nothing is gained by that. ``in_rows`` says otherwise:
+    for shuffled captions that are warmed many at a time.
     """
 
     def __init__(
@@ -151,8 +152,8 @@ class CachedText:
         self._model, self._clip_skip, self._cache = model, clip_skip, cache
         self._fingerprint = text_fingerprint(model)
         self._is_kept = is_fixed and bool(self._fingerprint)
-        is_possible = self._is_kept and model.host_encode is None
-        self._in_rows = is_possible and (model.device.type != "cpu" if in_rows is None else in_rows)
+        is_wanted = self._is_kept and model.device.type != "cpu" if in_rows is None else in_rows
+        self._in_rows = is_wanted and model.host_encode is None
         self._memory: OrderedDict[str, Conditioning] = OrderedDict()
         self._bytes, self._most_bytes = 0, TEXT_MEMORY_BYTES if most_bytes is None else most_bytes
 
@@ -162,6 +163,8 @@ class CachedText:
 
     def warm(self, captions: Sequence[str], should_stop: Callable[[], bool] = lambda: False) -> None:
         """Encode ``captions`` ahead, each once; those on disk are only read. ``should_stop`` is asked between two."""
+        for caption in self._memory.keys() & set(captions):  # not to be the first to go
+            self._memory.move_to_end(caption)
         wanted = [caption for caption in dict.fromkeys(captions) if caption not in self._memory]
         with contextlib.ExitStack() as stack:
             saved: Iterator[dict[str, Tensor] | None] = map(self._saved, wanted)
@@ -225,14 +228,16 @@ class CachedText:
             return
         with torch.no_grad():
             rows = encode_rows(self._model, [ids for _, ids in group], self._clip_skip)
-        hidden, pooled = fetch(rows.hidden), None if rows.pooled is None else fetch(rows.pooled)
+        hidden = fetch(rows.hidden) if self._is_kept else None
+        pooled = fetch(rows.pooled) if self._is_kept and rows.pooled is not None else None
         begin = 0
         for caption, ids in group:
             place = slice(begin, begin + len(ids[0]))
             last = None if rows.pooled is None else _first(rows.pooled[place])
             self._keep(caption, Conditioning(_joined(rows.hidden[place]), last))
             copied = None if pooled is None else partial(_of, pooled, place, _first)
-            self._save(caption, partial(_of, hidden, place, _joined), copied)
+            if hidden is not None:
+                self._save(caption, partial(_of, hidden, place, _joined), copied)
             begin = place.stop
 
     def _save(self, caption: str, hidden: Callable[[], Tensor], pooled: Callable[[], Tensor] | None) -> None:

@@ -286,6 +286,14 @@ def test_a_caption_in_rows_does_not_depend_on_which_others_were_missing(tmp_path
         third.warm(captions())  # every file is whole again
 
 
+def test_shuffled_captions_may_be_in_rows_too_and_stay_off_the_disk(tmp_path: Path, model: BorrowedModel) -> None:
+    text = CachedText(model, 1, TensorCache(tmp_path, print), is_fixed=False, in_rows=True)
+    text.warm(captions())
+    alone = CachedText(model, 1, TensorCache(None, print), is_fixed=False, in_rows=True)
+    assert all(torch.equal(text.get([each]).hidden, alone.get([each]).hidden) for each in captions())
+    assert list(tmp_path.iterdir()) == []
+
+
 def _refuse(*_: Any) -> None:
     raise AssertionError("it was encoded again")
 

@@ -162,6 +162,15 @@ def test_memory_is_bounded(model: BorrowedModel, monkeypatch: Any) -> None:
     assert seen == ["a", "b", "c", "b"]
 
 
+def test_what_is_warmed_again_stays_longest(model: BorrowedModel, monkeypatch: Any) -> None:
+    seen = counted(monkeypatch)
+    text = CachedText(model, 1, TensorCache(None, print), is_fixed=False, most_bytes=3 * 77 * tiny.WIDTH * 4)
+    text.warm(["a", "b", "c"])
+    text.warm(["a", "d", "e"])
+    text.get(["a"])
+    assert seen == ["a", "b", "c", "d", "e"]
+
+
 def test_a_short_caption_beside_a_long_one_gets_an_empty_chunk(model: BorrowedModel) -> None:
     long = ", ".join(["snow"] * 60)
     text = CachedText(model, 1, TensorCache(None, print), is_fixed=False)
