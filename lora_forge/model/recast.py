@@ -34,7 +34,8 @@ def convolution(x: Tensor, layer: nn.Conv2d, scale: Tensor | None) -> Tensor:
     """The convolution ``layer`` in ``x``'s type, with its frozen weight times ``scale`` (out, 1, 1, 1)."""
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):  # none of Stable Diffusion's
         bias = None if layer.bias is None else layer.bias.to(x.dtype)
-        return layer._conv_forward(x, wide(layer.weight, scale, x.dtype), bias)
+        answer: Tensor = layer._conv_forward(x, wide(layer.weight, scale, x.dtype), bias)
+        return answer
     way = (layer.stride, layer.padding, layer.dilation, layer.groups)
     made: Tensor = _Conv2d.apply(x, layer.weight, scale, layer.bias, way)  # type: ignore[no-untyped-call]
     return made

@@ -28,7 +28,7 @@ class Residence:
     """Where the parts of a model are. Without ``can_leave`` nothing ever moves."""
 
     def __init__(self, model: BorrowedModel, can_leave: bool, away: torch.device = _AWAY) -> None:
-        self._model, self._can_leave, self._away = model, can_leave, away
+        self._model, self.can_leave, self._away = model, can_leave, away
         self._modules = {UNET: [model.unet], VAE: [model.vae], TEXT: [tower.module for tower in model.text_towers]}
         # Listed before anything is put on top: what is trained is to stay.
         self._tensors = {part: _tensors(modules) for part, modules in self._modules.items()}
@@ -42,11 +42,11 @@ class Residence:
 
     def leave(self, *parts: str) -> None:
         """Off the card with these."""
-        for part in parts if self._can_leave else ():
+        for part in parts if self.can_leave else ():
             if part not in self._away_now:
                 self._move(part, self._away)
                 self._away_now.add(part)
-        if parts and self._can_leave:
+        if parts and self.can_leave:
             empty_cache(self._model.device)
 
     def come(self, *parts: str) -> None:
@@ -81,7 +81,7 @@ class Residence:
     def calls_home(self) -> Iterator[Residence]:
         """While this is open, a part that is called comes back first; afterwards all of them are back."""
         handles = []
-        if self._can_leave:
+        if self.can_leave:
             for part, modules in self._modules.items():
                 # A VAE's encode and decode are no calls of the whole, only of its children.
                 called = [child for module in modules for child in module.children()] if part == VAE else modules
@@ -97,7 +97,7 @@ class Residence:
         return lambda module, inputs: self.come(part)
 
     def _is_short(self, numbers: int) -> bool:
-        free = free_memory_bytes(self._model.device) if self._can_leave else None
+        free = free_memory_bytes(self._model.device) if self.can_leave else None
         return free is not None and free < numbers * self._model.vae.dtype.itemsize
 
     def _move(self, part: str, device: torch.device) -> None:

@@ -126,6 +126,10 @@ class Examples:
             rng=draws.caption_rng(visit, self._config.seed),
         )
 
+    def warm(self, captions: Sequence[str]) -> None:
+        """Encode ``captions`` before a step asks for them."""
+        self._text.warm(captions)
+
     def latent_shape(self, image: int) -> tuple[int, int, int]:
         """(4, h, w) of an image, which need not be encoded for it."""
         width, height = self._images[image].bucket

@@ -15,6 +15,8 @@ from lora_forge.model.latents import encode_images
 from lora_forge.model.residence import TEXT, UNET, VAE, Residence, residence_of
 from lora_forge.model.text import encode
 from lora_forge.ports import BorrowedModel
+from lora_forge.train import captions_ahead
+from lora_forge.train import run as run_module
 from lora_forge.train.network import Network
 from tests.train import tiny
 
@@ -90,3 +92,27 @@ def test_through_a_run(
     assert VAE in moves[begun:], "a preview wants it"
     assert UNET not in moves, "there is room enough"
     assert all(moves.count(part) % 2 == 0 for part in (VAE, TEXT)), "all are back"
+
+
+def test_changing_captions_are_encoded_a_stretch_ahead(
+    tmp_path: Path, prepared: PreparedSet, model: BorrowedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For SDXL alone; here its size is not what matters, so any model is said to be worth it. Four steps at a time."""
+    settings = tiny.config(encode_ahead="on", tag_dropout=0.4, gradient_checkpointing="off")
+    still, moved = tiny.Recorder(), tiny.Recorder()
+    tiny.run(tmp_path / "still", settings, prepared, model, still)
+    monkeypatch.setattr(module, "_KINDS_OF_CARD", ("cpu",))
+    monkeypatch.setattr(run_module, "is_worthwhile", lambda model, config: model.residence.can_leave)
+    monkeypatch.setattr(captions_ahead, "STRETCH", 8)
+    homecomings: list[int] = []
+    come = Residence.come
+
+    def noted(self: Residence, *parts: str) -> None:
+        if TEXT in parts and TEXT in self.away:
+            homecomings.append(len(moved.of(StepDone)))
+        come(self, *parts)
+
+    monkeypatch.setattr(Residence, "come", noted)
+    tiny.run(tmp_path / "moved", settings, prepared, dataclasses.replace(model, may_leave=True), moved)
+    assert [event.loss for event in moved.of(StepDone)] == [event.loss for event in still.of(StepDone)]
+    assert homecomings == [0, 3, 6], "for steps 1 to 4, for 4 to 6, and after the last"
