@@ -151,7 +151,8 @@ def photo_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
     first, last, more = rows[0], rows[-1], sizes.photos[-1] - sizes.photos[0]
 
     def each(key: str) -> str:
-        return f"{1000 * (last[key] - first[key]) / more:.1f} ms"
+        ms = 1000 * (last[key] - first[key]) / more
+        return f"{ms:.1f} ms" if ms >= 0.1 else "under 0.1 ms"
 
     sentence = (
         f"Photos: each one more costs {each('prepare_s')} once to import and prepare, {each('start_s')} to encode "
