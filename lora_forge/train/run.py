@@ -347,18 +347,19 @@ class _Run:
         else:
             latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit, config.encode_ahead != "off")
         is_fixed = not config.shuffle_tags and config.tag_dropout == 0
+        self.has_captions_ahead = is_ahead and not is_fixed and is_worthwhile(self.model, config)
         text: TextSource
         if config.te_learning_rate > 0:
             text = LiveText(self.model, config.clip_skip)
         else:
             most_bytes = LITTLE_TEXT_BYTES if config.encode_ahead == "off" else None
-            text = CachedText(self.model, config.clip_skip, cache, is_fixed, most_bytes)
+            in_rows = self.has_captions_ahead or None
+            text = CachedText(self.model, config.clip_skip, cache, is_fixed, most_bytes, in_rows)
         examples = Examples(self.model, config, images, latents, text)
         if is_ahead and is_fixed:
             text.warm([examples.plain_caption(index) for index in range(len(images))], self.commands.asks_to_stop)
             if self.commands.asks_to_stop():
                 raise StoppedError
-        self.has_captions_ahead = is_ahead and not is_fixed and is_worthwhile(self.model, config)
         is_text_done = is_ahead and is_fixed and not config.te_learning_rate
         self.model.residence.for_training(needs_text=not (is_text_done or self.has_captions_ahead))
         return images, examples
