@@ -192,7 +192,7 @@ def set_rates(
     for group in optimizer.param_groups:
         # As float32 has it: a recorded step reads the rate from a tensor, and is to be the plain one bit for bit.
         group["lr"] = ctypes.c_float(group["base_lr"] * factor).value
-    return float(optimizer.param_groups[0]["lr"])
+    return float(optimizer.param_groups[0]["base_lr"] * factor)
 
 
 def set_mode(optimizer: torch.optim.Optimizer, is_training: bool) -> None:
