@@ -172,10 +172,10 @@ def row(case: Case, found: Count) -> str:
     """One line of the table.
 
     ``training``: as `model/residence.py` has it, with captions encoded before: text encoders and VAE are away. While
-    photographs are encoded SDXL's UNet is away; while a preview is decoded every UNet is that has no room.
+    photographs are encoded SDXL's other networks are away; while a preview is decoded those are that have no room.
     """
     training = found.unet + found.trained + found.step
-    lying = found.text if case.family is Family.SDXL else found.text + found.unet
+    lying = 0 if case.family is Family.SDXL else found.text + found.unet
     encoding, decoding = lying + found.vae + found.encode, found.trained + found.vae + found.decode
     parts = (found.unet, found.text, found.vae, found.trained, found.step, training, training + found.text)
     figures = " | ".join(f"{part / GIB:.2f}" for part in (*parts, encoding, decoding))

@@ -1,6 +1,7 @@
 """Weights stay in the type they are stored in, and compute in another: what Forge and ComfyUI call manual cast.
 
-For networks of our own on a host's memory: a copy in the other type would be a second set of weights.
+For networks of our own on a host's memory: a copy in the other type would be a second set of weights. Nor may autograd
+keep the converted ones until the backward pass, so the large layers convert again there (`model.recast`).
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lora_forge.model import recast
+
 
 class _Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, _like(self.weight, input), _like(self.bias, input))
+        return recast.linear(input, self.weight, None, self.bias)
 
 
 class _Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = self._conv_forward(input, _like(self.weight, input), _like(self.bias, input))
-        return result
+        return recast.convolution(input, self, None)
 
 
 class _GroupNorm(nn.GroupNorm):

@@ -58,9 +58,9 @@ class Residence:
 
     def for_encoding(self, pixels: int) -> None:
         """Photographs of ``pixels`` are encoded next. SDXL's VAE works in float32 and takes more than its UNet leaves
-        on small cards, so the UNet waits aside; that of others where there is no room."""
+        on small cards, so the others wait aside; those of smaller families where there is no room."""
         if self._model.info.family is Family.SDXL or self._is_short(_ENCODING_A_PIXEL * pixels):
-            self.leave(UNET)
+            self.leave(UNET, TEXT)
 
     def for_training(self, needs_text: bool) -> None:
         """Steps are next: the UNet, and the text encoders where captions are still to be encoded."""
@@ -68,14 +68,15 @@ class Residence:
         self.rest()
 
     def for_decoding(self, pixels: int) -> None:
-        """A preview is decoded next; where there is no room for that the UNet makes some until :meth:`rest`."""
-        if self._is_short(_DECODING_A_PIXEL * pixels):
-            self.leave(UNET)
+        """A preview is decoded next; where there is no room for that others make some until :meth:`rest`."""
+        for part in (TEXT, UNET):
+            if self._is_short(_DECODING_A_PIXEL * pixels):
+                self.leave(part)
 
     def rest(self) -> None:
         """As it is to be between two steps."""
         self.leave(*self._resting)
-        self.come(UNET)
+        self.come(*(part for part in self._modules if part not in self._resting))
 
     @contextlib.contextmanager
     def calls_home(self) -> Iterator[Residence]:

@@ -9,6 +9,7 @@ import torch
 
 from lora_forge.config import Family, TrainConfig, from_dict
 from lora_forge.events import CommandBox, StepDone, Warned
+from lora_forge.host.casting import compute_in
 from lora_forge.host.standalone import StandaloneHost
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.model.recast import is_in_fp8
@@ -33,6 +34,28 @@ def test_the_file_is_read_anew_on_both_ends(base_path: Path) -> None:
     with host.borrow() as model:
         after = model.unet.state_dict()
         assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_what_a_host_stores_in_another_type_is_not_kept_converted() -> None:
+    """Its weights in bfloat16, computed in float32: between forward and backward the stored ones alone are there."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.Flatten(2), torch.nn.Linear(25, 6))
+    network.requires_grad_(False).bfloat16()
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    compute_in(network, torch.float32)
+    x = torch.randn(2, 4, 5, 5).requires_grad_(True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        answer = network(x)
+    weights = [network[0].weight, network[2].weight]
+    assert {tensor.data_ptr() for tensor in kept} == {weight.data_ptr() for weight in weights}
+    found = torch.autograd.grad(answer.square().sum(), x)[0]
+    network.float()
+    wanted = torch.autograd.grad(network(x).square().sum(), x)[0]
+    torch.testing.assert_close(found, wanted)
 
 
 def test_another_host_lends_as_ever() -> None:

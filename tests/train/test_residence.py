@@ -84,7 +84,8 @@ def test_through_a_run(
     monkeypatch.setattr(Residence, "_move", noted)
     said = tiny.Recorder(lambda event: moves.append("train") if event == StageStarted("train", 3, "steps") else None)
     tiny.run(tmp_path / "moved", settings, prepared, dataclasses.replace(model, may_leave=True), said)
-    assert [event.loss for event in said.of(StepDone)] == [event.loss for event in still.of(StepDone)]
+    losses = [event.loss for event in still.of(StepDone)]
+    assert [event.loss for event in said.of(StepDone)] == pytest.approx(losses, rel=1e-5)  # an address may round a bit
     assert len(said.of(PreviewMade)) == len(still.of(PreviewMade)) > 0
     begun = moves.index("train")
     assert moves[:begun] == ([VAE, TEXT] if is_fixed else [VAE])
@@ -114,5 +115,6 @@ def test_changing_captions_are_encoded_a_stretch_ahead(
 
     monkeypatch.setattr(Residence, "come", noted)
     tiny.run(tmp_path / "moved", settings, prepared, dataclasses.replace(model, may_leave=True), moved)
-    assert [event.loss for event in moved.of(StepDone)] == [event.loss for event in still.of(StepDone)]
+    losses = [event.loss for event in still.of(StepDone)]
+    assert [event.loss for event in moved.of(StepDone)] == pytest.approx(losses, rel=1e-5)
     assert homecomings == [0, 3, 6], "for steps 1 to 4, for 4 to 6, and after the last"
