@@ -200,7 +200,7 @@ def text_panel(growth: Growth, sizes: Sizes, unit: str) -> tuple[Panel, str]:
         f"{memory(both)} instead of {memory(without)} and the file {file_size(both)} instead of {file_size(without)}."
     )
     series = (Series("a step", (without.step_s, both.step_s)),)
-    return Panel(f"a step by what is trained (rank 16, {px} px): {unit}", ticks, series, is_bars=True), sentence
+    return Panel(f"a step by what is trained ({px} px): {unit}", ticks, series, is_bars=True), sentence
 
 
 def memory(cost: Cost) -> str:
