@@ -82,7 +82,7 @@ def lora_save(bench: Bench) -> str:
 def state_save(bench: Bench) -> str:
     """Room for two states, but not for the third that is written before the first is dropped."""
     where = bench.root / "state"
-    disk = SmallDisk(where / "run", 400)
+    disk = SmallDisk(where / "run", 320)
     said = bench.refused(where)
     assert list(checks.states(where)) == [2, 3]
     assert checks.leavings(where) == []

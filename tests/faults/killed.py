@@ -33,7 +33,7 @@ from tests.faults import checks
 from tests.train import tiny
 
 KILLED = (-signal.SIGKILL, -signal.SIGXFSZ)
-LORA_HALF, STATE_HALF, CACHE_HALF = 20_000, 100_000, 1_000  # bytes within files of 37, 157 and 1.2 kB
+LORA_HALF, STATE_HALF, CACHE_HALF = 20_000, 100_000, 1_000  # bytes within files of 37, 122 and 1.2 kB
 Act = Callable[[Event], None]
 
 
