@@ -175,7 +175,7 @@ class TrainConfig:
     )
     graphs: Literal["auto", "off"] = setting(
         "auto",
-        "On an NVIDIA card, record a step and replay it: the same numbers, much faster at batch 1; off if it gives trouble.",
+        "On an NVIDIA card, record a step and replay it: the same numbers, much faster at batch 1; off if that fails.",
     )
     encode_ahead: Literal["auto", "on", "off"] = setting(
         "auto", "Encode all photos before the first step, or each when it is first met; automatic: off on a CPU."

@@ -133,11 +133,11 @@ def short_name(device: torch.device) -> str:
 def free_memory_bytes(device: torch.device) -> int | None:
     """Memory a new tensor could take on ``device``, torch's own cache included; None where it can't be told."""
     if device.type in ("cuda", "xpu"):
-        backend = backend(device)
-        cached = backend.memory_reserved(device) - backend.memory_allocated(device)
-        if hasattr(backend, "mem_get_info"):
-            return int(backend.mem_get_info(device)[0] + cached)
-        return int(backend.get_device_properties(device).total_memory - backend.memory_allocated(device))
+        card = backend(device)
+        cached = card.memory_reserved(device) - card.memory_allocated(device)
+        if hasattr(card, "mem_get_info"):
+            return int(card.mem_get_info(device)[0] + cached)
+        return int(card.get_device_properties(device).total_memory - card.memory_allocated(device))
     if device.type == "mps":
         limit = getattr(torch.mps, "recommended_max_memory", None)
         return int(limit() - torch.mps.driver_allocated_memory()) if limit else None

@@ -136,7 +136,8 @@ def test_full_memory_at_any_stage_lowers_one_thing_and_the_run_goes_on(
     (taken,) = json.loads((tmp_path / "run" / "ladder.json").read_text())["taken"]
     assert taken["stage"] == stage
     kept = load_config(tmp_path / "run" / "config.json")
-    assert (kept.gradient_checkpointing, kept.encode_ahead) == (("auto", "off") if stage == "encode" else ("on", "auto"))
+    expected = ("auto", "off") if stage == "encode" else ("on", "auto")
+    assert (kept.gradient_checkpointing, kept.encode_ahead) == expected
     steps = [event.step for event in said.of(StepDone)]
     assert sorted(set(steps)) == list(range(1, 7))
     assert [event.outcome for event in said.of(RunEnded)] == ["done"]
