@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,7 @@ from lora_forge.dataset.prepared import PreparedImage, PreparedSet
 from lora_forge.errors import TrainingError
 from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone, StageStarted, Warned
 from lora_forge.i18n import Said, word
-from lora_forge.i18n.reasons import reason
 from lora_forge.lora_file.metadata import dataset_facts
-from lora_forge.lora_file.names import check_name
 from lora_forge.model.devices import empty_cache, peak_since_last
 from lora_forge.model.memory import checkpointing
 from lora_forge.model.recast import is_in_fp8
@@ -32,26 +29,25 @@ from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import descent, fingerprints
 from lora_forge.train.batches import BatchPlan
-from lora_forge.train.cache import LITTLE_TEXT_BYTES, CachedText, LiveText, TensorCache, TextSource
-from lora_forge.train.captions_ahead import CaptionsAhead, is_worthwhile
-from lora_forge.train.claim import claimed
+from lora_forge.train.captions_ahead import CaptionsAhead
 from lora_forge.train.descent import Grouping, Taken, same_but_size
-from lora_forge.train.encoding import ImageLatents, LatentsWhenMet, StoppedError, encode_set
+from lora_forge.train.encoding import StoppedError
 from lora_forge.train.examples import Examples
-from lora_forge.train.folders import CONFIG_FILE, clear_killed, name_held
+from lora_forge.train.folders import CONFIG_FILE
 from lora_forge.train.full_memory import FullMemory, is_full
-from lora_forge.train.journal import Journal
 from lora_forge.train.ladder import RESOLUTION, rungs
 from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, Stepping, total_steps
+from lora_forge.train.material import Material, gathered
 from lora_forge.train.network import Network
 from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, load_state, trained_of
+from lora_forge.train.place import disk_said_plainly, place_held
 from lora_forge.train.preview import prompts_of
 from lora_forge.train.ranks import Bystander, Ranks
 from lora_forge.train.read_back import read_back
 from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
 from lora_forge.train.small_convs import small_convs_as_products
-from lora_forge.train.state import PATTERN, RunState, ends_of, load_newest
+from lora_forge.train.state import RunState, ends_of, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 
@@ -127,7 +123,7 @@ def train(
     if not prepared.images:
         raise TrainingError("There is no image to train on.", "Import photos and prepare the project.")
     ranks = ranks or Ranks()
-    with _place_held(config, run_dir, out_dir, emit, resume, ranks) as journal:
+    with place_held(config, run_dir, out_dir, emit, resume, ranks) as journal:
         run = _Run(_as_configured(model, config), prepared, config, run_dir, out_dir, journal, commands, resume, ranks)
         try:
             result = _down_the_ladder(run, cache_dir or prepared.images[0].path.parent.parent / "cache", prepare_again)
@@ -141,45 +137,6 @@ def train(
             raise
         journal(RunEnded(result.outcome, result.step, run.total, result.files))
     return result
-
-
-@contextlib.contextmanager
-def _place_held(
-    config: TrainConfig, run_dir: Path, out_dir: Path, emit: Emit, resume: bool, ranks: Ranks
-) -> Iterator[Emit]:
-    """Hold the run's folders, free and tidy, and give what writes its journal; by the writer for all processes."""
-    if not ranks.is_writer:
-        ranks.go_on()
-        yield emit
-        return
-    _check_free(config, run_dir, out_dir, resume)
-    with (
-        _disk_said_plainly(run_dir),
-        claimed(run_dir),
-        name_held(out_dir, config.name),
-        Journal(run_dir, emit) as journal,
-    ):
-        _check_free(config, run_dir, out_dir, resume)  # another program may have had it until just now
-        clear_killed(run_dir, out_dir, config.name)
-        if not resume:
-            descent.forget(run_dir)
-        ranks.go_on()
-        yield journal
-
-
-def _check_free(config: TrainConfig, run_dir: Path, out_dir: Path, resume: bool) -> None:
-    _check_run_dir(run_dir, resume)
-    check_name(config.name, out_dir, is_resuming=resume)
-
-
-def _check_run_dir(run_dir: Path, resume: bool) -> None:
-    has_state = any((run_dir / STATE_DIR).glob(PATTERN))
-    if has_state and not resume:
-        raise TrainingError(
-            "{run_dir} holds a run already.", "Resume it, or choose another name or folder.", run_dir=run_dir
-        )
-    if resume and not has_state and not (run_dir / CONFIG_FILE).exists():
-        raise TrainingError("There is no run to resume in {run_dir}.", "Start it without resuming.", run_dir=run_dir)
 
 
 def _as_configured(model: BorrowedModel, config: TrainConfig) -> BorrowedModel:
@@ -229,7 +186,6 @@ class _Run:
     files: tuple[Path, ...] = ()
     is_kept: bool = False
     is_checkpointed: bool = False
-    has_captions_ahead: bool = False
 
     def execute(self, cache_dir: Path) -> RunResult:
         residence = residence_of(self.model)
@@ -239,7 +195,7 @@ class _Run:
             training_lease(model, self.is_checkpointed),
             small_convs_as_products(model.unet, model.device),
             residence.calls_home(),
-            _disk_said_plainly(self.run_dir),
+            disk_said_plainly(self.run_dir),
         ):
             prints = self._fingerprints()
             with self.ranks.writer_first():  # who reads a damaged state sets it aside
@@ -249,9 +205,9 @@ class _Run:
                     atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
             self.is_kept = True
             with self.ranks.writer_first():  # who encodes what the others then find in the cache
-                images, examples = self._examples(cache_dir)
+                material = gathered(model, self.prepared.images, self.config, cache_dir, self.emit, self.commands)
             with Network.attach(self.model, self.config) as network:
-                return self._train(network, images, examples, prints, state)
+                return self._train(network, material, prints, state)
 
     def step_down(self, full: FullMemory, prepare_again: PrepareAgain | None) -> None:
         """Lower the next thing on the ladder, said and kept on the disk; the next attempt goes on from the last state.
@@ -278,7 +234,7 @@ class _Run:
             }
         known = before.to_dict()
         changed = {key: known[key] for key in rung.changes}
-        with _disk_said_plainly(self.run_dir):
+        with disk_said_plainly(self.run_dir):
             descent.note(self.run_dir, Taken(rung.id, full.stage, self.step, changed, rung.changes, images, buckets))
             atomic.write_json(path, config.to_dict())
         self.config, self.resume = config, True
@@ -335,44 +291,14 @@ class _Run:
             else:
                 self.emit(Warned(_ANOTHER_END, values))
 
-    def _examples(self, cache_dir: Path) -> tuple[Sequence[PreparedImage], Examples]:
-        """The photos that take part, and their batches; encoded now, or when they are met (``encode_ahead``)."""
-        cache, config = TensorCache(cache_dir, self.emit), self.config
-        is_ahead = config.encode_ahead == "on" or (config.encode_ahead == "auto" and self.model.device.type != "cpu")
-        images: Sequence[PreparedImage] = self.prepared.images
-        latents: Sequence[ImageLatents]
-        if is_ahead:
-            self.model.residence.for_encoding(max(image.bucket[0] * image.bucket[1] for image in images))
-            images, latents = encode_set(self.model, images, config.flip, cache, self.emit, self.commands.asks_to_stop)
-        else:
-            latents = LatentsWhenMet(self.model, images, config.flip, cache, self.emit, config.encode_ahead != "off")
-        is_fixed = not config.shuffle_tags and config.tag_dropout == 0
-        self.has_captions_ahead = is_ahead and not is_fixed and is_worthwhile(self.model, config)
-        text: TextSource
-        if config.te_learning_rate > 0:
-            text = LiveText(self.model, config.clip_skip)
-        else:
-            most_bytes = LITTLE_TEXT_BYTES if config.encode_ahead == "off" else None
-            in_rows = self.has_captions_ahead or None
-            text = CachedText(self.model, config.clip_skip, cache, is_fixed, most_bytes, in_rows)
-        examples = Examples(self.model, config, images, latents, text)
-        if is_ahead and is_fixed:
-            text.warm([examples.plain_caption(index) for index in range(len(images))], self.commands.asks_to_stop)
-            if self.commands.asks_to_stop():
-                raise StoppedError
-        is_text_done = is_ahead and is_fixed and not config.te_learning_rate
-        self.model.residence.for_training(needs_text=not (is_text_done or self.has_captions_ahead))
-        return images, examples
-
     def _train(
         self,
         network: Network,
-        images: Sequence[PreparedImage],
-        examples: Examples,
+        material: Material,
         prints: dict[str, Any],
         state: RunState | None,
     ) -> RunResult:
-        config = self.config
+        config, images, examples = self.config, material.images, material.examples
         trained = trained_of(network)
         optimizer = build_optimizer(trained, config, network.flat.sections)
         grouped = self._grouping()
@@ -403,7 +329,7 @@ class _Run:
         names = [image.source.name for image in images]
         name_of = names.__getitem__
         stepping: Stepping = stepper
-        if self.has_captions_ahead:
+        if material.has_captions_ahead:
             stepping = CaptionsAhead(stepper, plan, examples, self.model.residence)
         loop = Loop(
             config, plan, stepping, keeper, counters, self.commands, self.emit, most_skipped, name_of, self.ranks
@@ -483,17 +409,3 @@ def _take_up(state: RunState, trained: list[Trained], stepper: Stepper, counters
     stepper.scaler.scale, stepper.scaler.calm_steps = state.scaler
     counters.step, counters.skipped = state.step, state.skipped
     counters.window.extend(state.window)
-
-
-@contextlib.contextmanager
-def _disk_said_plainly(run_dir: Path) -> Iterator[None]:
-    """What the system refuses and nobody nearer has words for."""
-    try:
-        yield
-    except OSError as cause:
-        raise TrainingError(
-            "The disk refused {path}: {cause}. What was saved before stays good.",
-            "Make room or give this program the right to write there, then resume the run, or start it again.",
-            path=cause.filename2 or cause.filename or run_dir,
-            cause=reason(cause),
-        ) from cause
