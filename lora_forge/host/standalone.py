@@ -176,7 +176,7 @@ class StandaloneHost:
 
     def _open(self) -> BorrowedModel:
         info = self.info()
-        checkpoint = read_checkpoint(self._base_path, self._dtype)
+        checkpoint = read_checkpoint(self._base_path, self._dtype, maps=self._device.type == "cpu")
         checkpoint.facts = checkpoint.facts.override(*self._overrides)
         notes: dict[str, Any] = {}
         if self._vae_path is not None:

@@ -9,6 +9,7 @@ import torch
 from lora_forge.config import BaseStorage, Family, PredictionType
 from lora_forge.model.read import Checkpoint, read_checkpoint
 from lora_forge.model.recast import store_in_fp8
+from lora_forge.model.residence import convert
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.model.views import build_text_towers, build_unet, build_vae
 from lora_forge.ports import BaseInfo, BorrowedModel
@@ -30,7 +31,7 @@ def open_model(
         CheckpointError: the file can't be used; the message says what it is.
         ConfigError: eight bits are asked for and can't be had here.
     """
-    checkpoint = read_checkpoint(path, dtype)
+    checkpoint = read_checkpoint(path, dtype, maps=device.type == "cpu")
     checkpoint.facts = checkpoint.facts.override(prediction_type, zero_terminal_snr)
     return build_model(checkpoint, device, base_storage)
 
@@ -49,10 +50,14 @@ def build_model(checkpoint: Checkpoint, device: torch.device, base_storage: Base
     if base_storage == "fp8":
         store_in_fp8(unet, device)
     unet = unet.to(device)
-    vae = build_vae(tensors, facts).to(device)
+    vae = build_vae(tensors, facts)
+    towers = build_text_towers(tensors, facts)
+    if checkpoint.dtype is not None:
+        for module in (vae, *(tower.module for tower in towers)):
+            convert(module, checkpoint.dtype)
+    vae = vae.to(device)
     if facts.family is Family.SDXL and vae.dtype is torch.float16:
         vae = vae.float()
-    towers = build_text_towers(tensors, facts)
     for tower in towers:
         tower.module.to(device)
     return BorrowedModel(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lora_forge.errors import TrainingError
 from lora_forge.model.devices import fetch, put
+from lora_forge.model.residence import VAE
 from lora_forge.ports import BorrowedModel
 
 VAE_FACTOR = 8  # pixels a latent cell is wide
@@ -55,7 +56,7 @@ class LatentEncoder:
         The noise comes from a CPU generator of its own with ``seed``.
         """
         there = put(picture[None], self._model.device)
-        return self._draw(self._model.vae, there, seed)
+        return self._draw(_vae(self._model), there, seed)
 
     @torch.no_grad()
     def finish(self, begun: BegunLatent) -> Latent | None:
@@ -116,8 +117,15 @@ def decode(model: BorrowedModel, latents: torch.Tensor) -> list[Image.Image]:
     return [_to_picture(_decode_one(model, latent[None])) for latent in latents]
 
 
+def _vae(model: BorrowedModel) -> Any:
+    """The VAE, back if it was away: where it waits it may be of another type."""
+    if model.residence is not None:
+        model.residence.come(VAE)
+    return model.vae
+
+
 def _decode_one(model: BorrowedModel, latent: torch.Tensor) -> torch.Tensor:
-    vae = model.vae
+    vae = _vae(model)
     unscaled = latent.to(model.device).float() / model.vae_scale
     picture: torch.Tensor = vae.decode(_laid_out(unscaled.to(vae.dtype))).sample.float()
     if not _is_finite(picture) and vae.dtype is not torch.float32:

@@ -32,12 +32,14 @@ class Header:
 
 @dataclass
 class Checkpoint:
-    """A checkpoint in memory. ``tensors`` by LDM key: UNet, VAE and text encoders only (no EMA copies, no schedule)."""
+    """A checkpoint in memory. ``tensors`` by LDM key: UNet, VAE and text encoders only (no EMA copies, no schedule).
+    ``dtype``: what all of it is to compute in, where VAE and text encoders still lie in the mapped file."""
 
     path: Path
     facts: CheckpointFacts
     metadata: dict[str, str]
     tensors: dict[str, torch.Tensor]
+    dtype: torch.dtype | None = None
 
 
 def read_header(path: Path) -> Header:
@@ -82,12 +84,15 @@ def read_facts(path: Path) -> CheckpointFacts:
     return _describe(path, read_header(path))
 
 
-def read_checkpoint(path: Path, dtype: torch.dtype | None = None, vae_dtype: torch.dtype | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: Path, dtype: torch.dtype | None = None, vae_dtype: torch.dtype | None = None, maps: bool = False
+) -> Checkpoint:
     """Read UNet, VAE and text encoders: one copy of the weights.
 
     Tensors that already have the wanted dtype are views on the memory-mapped file; others are cast one by one.
     ``dtype`` None keeps the file's (8-bit floats become float16: nothing computes in them). ``vae_dtype`` None means
-    ``dtype``.
+    ``dtype``. With ``maps`` only the UNet is cast: VAE and text encoders are where whoever builds them finds them in
+    the file (see `residence`).
 
     Raises:
         CheckpointError: as :func:`read_facts`, or the data can't be read.
@@ -100,11 +105,12 @@ def read_checkpoint(path: Path, dtype: torch.dtype | None = None, vae_dtype: tor
         with safe_open(str(path), framework="pt") as file:
             for name in names:
                 wanted = vae_dtype or dtype if name.startswith(keymap.VAE_PREFIX) else dtype
-                tensors[name] = _cast(file.get_tensor(name), wanted)
+                is_mapped = maps and not name.startswith(keymap.UNET_PREFIX)
+                tensors[name] = _cast(file.get_tensor(name), None if is_mapped else wanted)
     except (SafetensorError, OSError) as cause:
         what = "{path} can't be read: {cause}."
         raise CheckpointError(what, "Download or copy it again.", path=path, cause=cause) from cause
-    return Checkpoint(path, facts, header.metadata, tensors)
+    return Checkpoint(path, facts, header.metadata, tensors, dtype if maps else None)
 
 
 def _cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

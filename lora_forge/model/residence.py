@@ -1,7 +1,8 @@
-"""Networks of our own that leave the card while they have nothing to do there, and are back when they are called.
+"""Networks of our own that leave the memory while they have nothing to do there, and are back when they are called.
 
-For a model that nobody else uses (``BorrowedModel.may_leave``), on a card with memory of its own. Only where the
-tensors lie changes: the parameters stay the same objects, and what is on top of them (adapters) stays where it is.
+For a model that nobody else uses (``BorrowedModel.may_leave``). From a card they go to the CPU's memory; on a CPU they
+go back to the file that they were read from, mapped and in its own type. Only where the tensors lie changes: the
+parameters stay the same objects, and what is on top of them (adapters) stays where it is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ UNET, VAE, TEXT = "unet", "vae", "text"
 _ENCODING_A_PIXEL, _DECODING_A_PIXEL = 640, 770
 _KINDS_OF_CARD = ("cuda", "xpu")
 _AWAY = torch.device("cpu")
+_IN_FILE = "lora_forge_in_file"
 
 
 class Residence:
-    """Where the parts of a model are. Without ``can_leave`` nothing ever moves."""
+    """Where the parts of a model are. Without ``can_leave`` nothing ever moves. ``is_in_file``: away is in the file."""
+
+    is_in_file = False
 
     def __init__(self, model: BorrowedModel, can_leave: bool, away: torch.device = _AWAY) -> None:
         self._model, self.can_leave, self._away = model, can_leave, away
@@ -41,20 +45,22 @@ class Residence:
         return frozenset(self._away_now)
 
     def leave(self, *parts: str) -> None:
-        """Off the card with these."""
-        for part in parts if self.can_leave else ():
-            if part not in self._away_now:
-                self._move(part, self._away)
-                self._away_now.add(part)
-        if parts and self.can_leave:
+        """Out of the memory with these."""
+        leaving = [part for part in parts if self.can_leave and part not in self._away_now]
+        for part in leaving:
+            self._move(part, is_leaving=True)
+            self._away_now.add(part)
+        if leaving:
             empty_cache(self._model.device)
 
     def come(self, *parts: str) -> None:
-        """Back to the card."""
-        for part in parts:
-            if part in self._away_now:
-                self._move(part, self._model.device)
-                self._away_now.discard(part)
+        """Back again."""
+        coming = [part for part in parts if part in self._away_now]
+        if coming:
+            empty_cache(self._model.device)
+        for part in coming:
+            self._move(part, is_leaving=False)
+            self._away_now.discard(part)
 
     def for_encoding(self, pixels: int) -> None:
         """Photographs of ``pixels`` are encoded next. SDXL's VAE works in float32 and takes more than its UNet leaves
@@ -101,15 +107,54 @@ class Residence:
         free = free_memory_bytes(self._model.device) if self.can_leave else None
         return free is not None and free < numbers * self._model.vae.dtype.itemsize
 
-    def _move(self, part: str, device: torch.device) -> None:
+    def _move(self, part: str, is_leaving: bool) -> None:
         with torch.no_grad():
             for tensor in self._tensors[part]:
-                tensor.data = tensor.data.to(device)
+                tensor.data = tensor.data.to(self._away if is_leaving else self._model.device)
+
+
+class FileResidence(Residence):
+    """On a CPU. The UNet stays: it is in every step, and to convert it takes half of one."""
+
+    is_in_file = True
+
+    def __init__(self, model: BorrowedModel) -> None:
+        super().__init__(model, can_leave=True)
+        self._types = {id(tensor): tensor.dtype for found in self._tensors.values() for tensor in found}
+
+    def for_encoding(self, pixels: int) -> None:
+        """Nothing has to make room."""
+
+    def for_decoding(self, pixels: int) -> None:
+        """Nothing has to make room."""
+
+    def _move(self, part: str, is_leaving: bool) -> None:
+        with torch.no_grad():
+            for tensor in self._tensors[part]:
+                tensor.data = getattr(tensor, _IN_FILE, tensor.data) if is_leaving else self._at_home(tensor)
+
+    def _at_home(self, tensor: Tensor) -> Tensor:
+        return tensor.data.to(self._types[id(tensor)])
 
 
 def residence_of(model: BorrowedModel) -> Residence:
     """That of ``model``; a host's networks stay where the host has them."""
+    if model.may_leave and model.device.type == "cpu" and _is_read_from_file(model.vae):
+        return FileResidence(model)
     return Residence(model, model.may_leave and model.device.type in _KINDS_OF_CARD)
+
+
+def convert(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give ``module``, whose parameters lie in a mapped file, parameters in ``dtype``, one by one; those of another
+    type remember where they lie in the file, to go back there."""
+    for parameter in module.parameters():
+        if parameter.dtype is not dtype:
+            setattr(parameter, _IN_FILE, parameter.data)
+            parameter.data = parameter.data.to(dtype)
+
+
+def _is_read_from_file(module: nn.Module) -> bool:
+    return any(hasattr(parameter, _IN_FILE) for parameter in module.parameters())
 
 
 def _tensors(modules: list[Any]) -> list[Tensor]:

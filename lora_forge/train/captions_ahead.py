@@ -17,11 +17,16 @@ from lora_forge.train.loop import Stepping
 from lora_forge.train.step import Figures
 
 STRETCH = 64  # captions: 20 MB of SDXL's embeddings, and half a minute or more of its steps
+STRETCH_ON_CPU = 16  # nobody waits long for the first step
 
 
 def is_worthwhile(model: BorrowedModel, config: TrainConfig) -> bool:
-    """Whether text encoders are large enough to be sent away between the stretches, and not trained."""
-    return model.info.family is Family.SDXL and not config.te_learning_rate and model.residence.can_leave
+    """Whether text encoders are sent away between the stretches: on a card large ones, if they are not trained."""
+    if config.te_learning_rate or not model.residence.can_leave:
+        return False
+    if model.residence.is_in_file:
+        return config.encode_ahead != "off"  # then few captions are kept
+    return model.info.family is Family.SDXL
 
 
 @dataclass
@@ -45,7 +50,8 @@ class CaptionsAhead:
     def _encode_from(self, step: int, total: int) -> None:
         """The captions of the steps from ``step`` on; that of the last is asked for while the one before runs."""
         captions = [""]  # what fills up a shorter caption's batch
-        while len(captions) <= STRETCH and step <= total:
+        most = STRETCH_ON_CPU if self.residence.is_in_file else STRETCH
+        while len(captions) <= most and step <= total:
             captions += [self.examples.caption(visit) for batch in self._step(step) for visit in batch.visits]
             self._known_to, step = step, step + 1
         self.examples.warm(captions)

@@ -49,14 +49,15 @@ def gathered(
     else:
         latents = LatentsWhenMet(model, images, config.flip, cache, emit, config.encode_ahead != "off")
     is_fixed = not config.shuffle_tags and config.tag_dropout == 0
-    has_captions_ahead = is_ahead and not is_fixed and is_worthwhile(model, config)
+    is_soon = is_ahead or model.residence.is_in_file
+    has_captions_ahead = is_soon and not is_fixed and is_worthwhile(model, config)
     text = _text(model, config, cache, is_fixed, has_captions_ahead)
     examples = Examples(model, config, images, latents, text)
     if is_ahead and is_fixed:
         text.warm([examples.plain_caption(index) for index in range(len(images))], commands.asks_to_stop)
         if commands.asks_to_stop():
             raise StoppedError
-    is_text_done = is_ahead and is_fixed and not config.te_learning_rate
+    is_text_done = is_soon and is_fixed and not config.te_learning_rate
     model.residence.for_training(needs_text=not (is_text_done or has_captions_ahead))
     return Material(images, examples, has_captions_ahead)
 
@@ -67,4 +68,9 @@ def _text(
     if config.te_learning_rate > 0:
         return LiveText(model, config.clip_skip)
     most_bytes = LITTLE_TEXT_BYTES if config.encode_ahead == "off" else None
-    return CachedText(model, config.clip_skip, cache, is_fixed, most_bytes, has_captions_ahead or None)
+    return CachedText(model, config.clip_skip, cache, is_fixed, most_bytes, _in_rows(model, has_captions_ahead))
+
+
+def _in_rows(model: BorrowedModel, has_captions_ahead: bool) -> bool | None:
+    """Many captions at a time on a card; None: as the text source finds right."""
+    return True if has_captions_ahead and model.device.type != "cpu" else None

@@ -18,6 +18,7 @@ from lora_forge.i18n import Said, word
 from lora_forge.i18n.reasons import reason
 from lora_forge.model.devices import empty_cache
 from lora_forge.model.latents import decode
+from lora_forge.model.residence import TEXT, VAE
 from lora_forge.model.webui_sampling import encode_alone, webui_latents
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.fingerprints import digest, module_fingerprint
@@ -58,6 +59,8 @@ def base_path(run_dir: Path, model: BorrowedModel, config: TrainConfig, prompt: 
     ``unet``: the UNet's fingerprint without adapters. Of the text encoders, which may wear some now, the norms count.
     """
     info = model.info
+    if model.residence is not None:  # in a file they may lie in another type
+        model.residence.come(VAE, TEXT)
     norms = [
         sorted(
             (name, float(tensor.float().sum())) for name, tensor in tower.module.state_dict().items() if "norm" in name

@@ -98,6 +98,8 @@ class Stepper:
             rows = self._ranks.share(range(len(batches[micro].visits)), micro)
             self._network.use_dropout(step, micro, rows)
             inputs = self._ahead.pop(visits, None) or self._examples.of(visits)
+            if self._model.residence is not None:
+                self._model.residence.rest()  # what encoded them has nothing more to do
             self._replays.run("batch", self._backward, (*inputs.tensors(), share))
         self._network.use_dropout(None)
         self._ranks.add_up(self._network.flat.gradient, self._update.sums, mark=step)

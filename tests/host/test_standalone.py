@@ -103,9 +103,9 @@ def test_overrides_take_the_place_of_what_the_file_says(base_path: Path) -> None
 def test_the_file_is_read_once_and_not_before_it_is_lent(base_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
 
-    def read(path: Path, dtype: torch.dtype) -> Checkpoint:
+    def read(path: Path, dtype: torch.dtype, maps: bool) -> Checkpoint:
         reads.append(path)
-        return read_checkpoint(path, dtype)
+        return read_checkpoint(path, dtype, maps=maps)
 
     monkeypatch.setattr(standalone, "read_checkpoint", read)
     host = StandaloneHost(base_path, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ import torch
 from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.events import PreviewMade, StageStarted, StepDone
 from lora_forge.model import residence as module
+from lora_forge.model.build import open_model
 from lora_forge.model.latents import encode_images
 from lora_forge.model.residence import TEXT, UNET, VAE, Residence, residence_of
 from lora_forge.model.text import encode
 from lora_forge.ports import BorrowedModel
-from lora_forge.train import captions_ahead
-from lora_forge.train import run as run_module
+from lora_forge.toyworld import checkpoint_path
+from lora_forge.train import captions_ahead, material
 from lora_forge.train.network import Network
 from tests.train import tiny
 
@@ -77,9 +79,9 @@ def test_through_a_run(
     moves: list[str] = []
     move = Residence._move
 
-    def noted(self: Residence, part: str, device: torch.device) -> None:
+    def noted(self: Residence, part: str, is_leaving: bool) -> None:
         moves.append(part)
-        move(self, part, device)
+        move(self, part, is_leaving)
 
     monkeypatch.setattr(Residence, "_move", noted)
     said = tiny.Recorder(lambda event: moves.append("train") if event == StageStarted("train", 3, "steps") else None)
@@ -103,7 +105,7 @@ def test_changing_captions_are_encoded_a_stretch_ahead(
     still, moved = tiny.Recorder(), tiny.Recorder()
     tiny.run(tmp_path / "still", settings, prepared, model, still)
     monkeypatch.setattr(module, "_KINDS_OF_CARD", ("cpu",))
-    monkeypatch.setattr(run_module, "is_worthwhile", lambda model, config: model.residence.can_leave)
+    monkeypatch.setattr(material, "is_worthwhile", lambda model, config: model.residence.can_leave)
     monkeypatch.setattr(captions_ahead, "STRETCH", 8)
     homecomings: list[int] = []
     come = Residence.come
@@ -118,3 +120,37 @@ def test_changing_captions_are_encoded_a_stretch_ahead(
     losses = [event.loss for event in still.of(StepDone)]
     assert [event.loss for event in moved.of(StepDone)] == pytest.approx(losses, rel=1e-5)
     assert homecomings == [0, 3, 6], "for steps 1 to 4, for 4 to 6, and after the last"
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_on_a_cpu_they_go_back_to_the_file(
+    tmp_path: Path, prepared: PreparedSet, monkeypatch: pytest.MonkeyPatch, is_fixed: bool
+) -> None:
+    """The bundled checkpoint lies in float16 on the disk and computes in bfloat16 here."""
+    settings = tiny.config(epochs=1, shuffle_tags=not is_fixed, preview_every_steps=2, validation_photos=1)
+    lent = open_model(checkpoint_path(), torch.device("cpu"), torch.bfloat16)
+    networks = {VAE: lent.vae, TEXT: lent.text_towers[0].module}
+    before = {part: [tensor.clone() for tensor in network.parameters()] for part, network in networks.items()}
+    still = tiny.Recorder()
+    tiny.run(tmp_path / "still", settings, prepared, dataclasses.replace(lent, may_leave=False), still)
+
+    types: list[set[torch.dtype]] = []
+    forward = lent.unet.forward
+
+    def looked(*args: object, **kwargs: object) -> object:
+        if torch.is_grad_enabled():  # a step, not a preview
+            types.append({tensor.dtype for network in networks.values() for tensor in network.parameters()})
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(lent.unet, "forward", looked)
+    moved = tiny.Recorder()
+    shutil.rmtree(prepared.images[0].path.parent.parent / "cache")
+    tiny.run(tmp_path / "moved", settings, prepared, lent, moved)
+    assert not [e for e in moved.events if type(e).__name__ == "Warned"]
+    assert types == [{torch.float16}] * 3, "nothing in memory but the UNet"
+    losses = [event.loss for event in still.of(StepDone)]
+    assert [event.loss for event in moved.of(StepDone)] == pytest.approx(losses, rel=1e-4)
+    pictures = [[event.path.read_bytes() for event in one.of(PreviewMade)] for one in (still, moved)]
+    assert pictures[0] == pictures[1]
+    for part, network in networks.items():
+        assert all(torch.equal(one, other) for one, other in zip(before[part], network.parameters(), strict=True))
