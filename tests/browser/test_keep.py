@@ -75,6 +75,7 @@ def test_one_is_kept_and_all_come_back(step: Any, loras: Path) -> None:
     assert (card["activation text"], card["preferred weight"], card["sd version"]) == ("ohwx, 1girl", 1, "SD1")
     step.wait_for_selector('#lora_forge_loras [data-file="keeper_final.safetensors"]')
     undo.click()
+    undo.wait_for(state="detached", timeout=30_000)
     step.wait_for_selector("#lora_forge_keep_it:visible", timeout=30_000)
     assert contents(loras) == before
     assert step.input_value("#lora_forge_keep_name") == "keeper"

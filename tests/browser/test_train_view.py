@@ -268,10 +268,11 @@ def test_the_strip_by_keyboard(view: Any) -> None:
     view.keyboard.press("ArrowRight")
     assert view.inner_text(".lf-compare h4") == "step 580"
     view.keyboard.press("Escape")
+    view.wait_for_selector(".lf-compare", state="detached")
     view.focus(".lf-strip-scroll")
     for key in (" ", "End", " ", "c"):
         view.keyboard.press(key)
-    assert view.inner_text(".lf-compare h4") == "step 10 | step 590"
+    view.wait_for_selector(".lf-compare h4:text-is('step 10 | step 590')")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
