@@ -13,6 +13,7 @@ from lora_forge.dataset.project import Project
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.toyworld.subject import photos
 from tests.browser.conftest import Served
+from tests.browser.test_page import wait_for_value
 from tests.lora_file.adapters import write_file
 from tests.lora_file.test_facts import KOHYA, SD1
 from tests.work.kept import contents, make_run
@@ -74,11 +75,10 @@ def test_one_is_kept_and_all_come_back(step: Any, loras: Path) -> None:
     card = json.loads((loras / "keeper_final.json").read_text("utf-8"))
     assert (card["activation text"], card["preferred weight"], card["sd version"]) == ("ohwx, 1girl", 1, "SD1")
     step.wait_for_selector('#lora_forge_loras [data-file="keeper_final.safetensors"]')
-    undo.click()
-    undo.wait_for(state="detached", timeout=30_000)
-    step.wait_for_selector("#lora_forge_keep_it:visible", timeout=30_000)
+    undo.click()  # what was said goes, and comes back with what was done
+    step.wait_for_selector("#lora_forge_keep .lf-note.lf-good", timeout=30_000)
     assert contents(loras) == before
-    assert step.input_value("#lora_forge_keep_name") == "keeper"
+    wait_for_value(step, "#lora_forge_keep_name", "keeper")
 
 
 def test_a_name_that_is_taken_is_refused_where_it_was_asked(step: Any, loras: Path) -> None:
