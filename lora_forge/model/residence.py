@@ -19,6 +19,7 @@ from lora_forge.model.devices import empty_cache, free_memory_bytes
 from lora_forge.ports import BorrowedModel
 
 UNET, VAE, TEXT = "unet", "vae", "text"
+_DECODER = "decoder"
 # Counted by benchmarks/memory.py: what the VAE makes for a pixel, in numbers of its type.
 _ENCODING_A_PIXEL, _DECODING_A_PIXEL = 640, 770
 _KINDS_OF_CARD = ("cuda", "xpu")
@@ -120,10 +121,23 @@ class FileResidence(Residence):
 
     def __init__(self, model: BorrowedModel) -> None:
         super().__init__(model, can_leave=True)
+        # Photos want the encoder alone, previews the larger decoder too, which comes when it is called.
+        halves = {
+            VAE: [model.vae.encoder, model.vae.quant_conv],
+            _DECODER: [model.vae.decoder, model.vae.post_quant_conv],
+        }
+        self._modules |= halves
+        self._tensors |= {part: _tensors(modules) for part, modules in halves.items()}
         self._types = {id(tensor): tensor.dtype for found in self._tensors.values() for tensor in found}
 
     def for_encoding(self, pixels: int) -> None:
         """Nothing has to make room."""
+
+    def for_training(self, needs_text: bool) -> None:
+        """As on a card, the VAE's two halves each for itself."""
+        super().for_training(needs_text)
+        self._resting += (_DECODER,)
+        self.rest()
 
     def for_decoding(self, pixels: int) -> None:
         """Nothing has to make room."""
