@@ -136,8 +136,8 @@ class Flat:
         return [(start, end, scale) for (start, scale), end in zip(starts, ends, strict=True)]
 
     def _lend(self, copies: _Copies) -> None:
-        half = len(self._unet) // 2
-        for place, down, up in zip(self._unet, copies.leaves[:half], copies.leaves[half:], strict=False):
+        half = len(self._unet) // 2  # the downs, then the ups of the same adapters
+        for place, down, up in zip(self._unet[:half], copies.leaves[:half], copies.leaves[half:], strict=True):
             place.adapter.working = (down, up)
 
     @torch.no_grad()
