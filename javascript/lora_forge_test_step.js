@@ -37,7 +37,11 @@
     const isNew = isOver && lastJob !== null && lastJob !== told.job; // short ones are never seen at work
     if (isOver || lastJob === null) lastJob = isOver ? told.job : told.job - 1;
     const { about } = told;
-    if (isNew && about && about.test && about.project === kit.project() && test.now().id) test.refresh().then(() => test.load());
+    if (!isNew || !about || !about.test || about.project !== kit.project() || !test.now().id) return;
+    test.guarded(async () => {
+      await test.refresh();
+      await test.load();
+    });
   });
   forge.onFiles(() => test.place && reload());
 
