@@ -59,6 +59,28 @@
     };
   }
 
+  // look() one at a time; what is wished for while it is on its way is looked at once more, after it. A look may wish for
+  // the next one, never wait for it: it would wait for itself.
+  function newest(look) {
+    let looking = null;
+    let isOld = false;
+    async function untilNew() {
+      try {
+        while (isOld) {
+          isOld = false;
+          await look();
+        }
+      } finally {
+        looking = null;
+      }
+    }
+    return () => {
+      isOld = true;
+      looking = looking || untilNew();
+      return looking;
+    };
+  }
+
   // A panel is a frame that Python renders anew with each language; build(place) fills it each time.
   const panels = [];
 
@@ -505,6 +527,6 @@
 
   forge.kit = {
     $, Grid, Refused, address, ask, button, chooseStep, choreBar, debounce, fill, get, guarded, image, isBusy, kind, language,
-    mount, number, onChore, onStep, part, picture, post, project, put, say, startedChore, step, suggest, tell, thumb, wait,
+    mount, newest, number, onChore, onStep, part, picture, post, project, put, say, startedChore, step, suggest, tell, thumb, wait,
   };
 })();

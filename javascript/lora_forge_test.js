@@ -16,6 +16,8 @@
   // the recommendation.
   const chosen = { name: "", isNamed: false, epoch: null, strength: null, isOwn: false };
   const NO_CELL = { epoch: null, strength: null, isOwn: false };
+  // What is proposed follows the project, the type, the LoRA and the checkpoint.
+  const load = kit.newest(look);
   const listeners = { form: [], plan: [], state: [], chosen: [] };
   const on = (what, act) => listeners[what].push(act);
   const call = (what) => listeners[what].forEach((act) => act());
@@ -94,32 +96,15 @@
 
   // ------------------------------------------------------------------ asking
 
-  let loading = null;
-  let isOld = false; // something changed while the answer was on its way
-
-  // What is proposed follows the project, the type, the LoRA and the checkpoint.
-  function load() {
-    isOld = true;
-    loading = loading || lookUntilNew().finally(() => (loading = null));
-    return loading;
-  }
-
-  async function lookUntilNew() {
-    while (test.place && isOld) {
-      isOld = false;
-      await look();
-    }
-  }
-
   async function look() {
     const here = project();
-    if (!here) return;
+    if (!test.place || !here) return;
     await test.guarded(async () => {
       const key = `${here}:${kind()}`;
       if (key !== form.key) Object.assign(chosen, { name: "", isNamed: false, ...NO_CELL });
       const isMeant = chosen.isNamed || Object.keys(form.values).length > 0;
       const told = await get("test/form", { project: here, kind: kind(), name: isMeant ? chosen.name : "" });
-      if (here !== project()) return load();
+      if (here !== project()) return void load();
       if (key !== form.key) form.values = {};
       Object.assign(form, { told, key });
       if (told.name !== chosen.name) {

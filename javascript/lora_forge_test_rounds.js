@@ -12,10 +12,9 @@
   let ui = null;
   let told = null;
   let key = "";
-  let asking = null;
-  let isOld = false;
 
   const say = (word, values) => kit.say(ui.place, word, values);
+  const refresh = kit.newest(look);
   const percent = (value) => `${Math.round(100 * value)} %`;
 
   function build(place) {
@@ -28,25 +27,14 @@
 
   // ------------------------------------------------------------------ asking
 
-  // The last of several wishes is the one that is shown.
-  function refresh() {
-    if (!ui) return Promise.resolve();
-    isOld = true;
-    asking = asking || look().finally(() => (asking = null));
-    return asking;
-  }
-
   async function look() {
-    while (isOld) {
-      isOld = false;
-      const name = project();
-      if (!name) return;
-      const { id } = forge.test.now();
-      await kit.guarded(ui.line, async () => {
-        const answer = await get("rounds", { project: name, kind: kit.kind(), test: id || undefined });
-        if (name === project()) show(answer);
-      });
-    }
+    const name = project();
+    if (!ui || !name) return;
+    const { id } = forge.test.now();
+    await kit.guarded(ui.line, async () => {
+      const answer = await get("rounds", { project: name, kind: kit.kind(), test: id || undefined });
+      if (name === project()) show(answer);
+    });
   }
 
   function show(answer) {

@@ -10,6 +10,8 @@
 
   // `told`: the last answer of GET train/form. `values`: only what differs from its defaults.
   const form = { told: null, values: {}, name: "", trigger: "", plan: null, key: "", folder: "", prove: "off" };
+  // The defaults follow the project, the type and the checkpoint.
+  const load = kit.newest(look);
   const listeners = { form: [], plan: [], changed: [] };
   const on = (what, act) => listeners[what].push(act);
   const call = (what) => listeners[what].forEach((act) => act());
@@ -105,30 +107,8 @@
 
   // ------------------------------------------------------------------ asking
 
-  let loading = null;
-  let isOld = false; // something changed while the answer was on its way
-
-  // The defaults follow the project, the type and the checkpoint.
-  function load() {
-    isOld = true;
-    if (!loading) {
-      loading = lookUntilNew();
-      loading.finally(() => {
-        loading = null;
-        if (isOld && train.place) load();
-      });
-    }
-    return loading;
-  }
-
-  async function lookUntilNew() {
-    while (train.place && isOld) {
-      isOld = false;
-      await look();
-    }
-  }
-
   async function look() {
+    if (!train.place) return;
     const asked = { project: project(), kind: kit.kind() };
     try {
       take(asked, await get("train/form", asked));

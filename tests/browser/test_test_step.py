@@ -94,6 +94,33 @@ def test_a_grid_is_drawn_scored_and_read(page: Any, served: Served, girl: str) -
     page.wait_for_selector("#lora_forge_test_start:has-text('Start the test')")
 
 
+def test_the_project_changes_while_the_form_is_on_its_way(page: Any, girl: str) -> None:
+    page.click("#lora_forge_kind label:has-text('Toy world') >> nth=0")
+    go(page, "test")
+    page.evaluate(
+        """() => {
+            const fetched = window.fetch;
+            window.late = 0;
+            window.fetch = async (address, options) => {
+                const answer = await fetched(address, options);
+                if (!String(address).includes("test/form")) return answer;
+                window.late += 1;
+                await loraForge.kit.wait(800);
+                window.late -= 1;
+                return answer;
+            };
+        }"""
+    )
+    page.fill("#lora_forge_project input", "nobody")
+    page.wait_for_selector(f"{TEST} .lf-error:has-text('nobody')")
+    page.fill("#lora_forge_project input", girl)
+    page.wait_for_function("window.late > 0")
+    page.fill("#lora_forge_project input", "nobody_here")
+    page.wait_for_selector(f"{TEST} .lf-error:has-text('nobody_here')")
+    page.fill("#lora_forge_project input", girl)
+    page.wait_for_function(f"(loraForge.test.form.told || {{loras: []}}).name === '{girl}'")
+
+
 def test_a_test_is_stopped_goes_on_and_is_thrown_away(page: Any, served: Served, girl: str) -> None:
     open_girl(page, girl)
     ask_for(page, "full", strengths="0.1-1.0", width="64", height="64", steps="6")
