@@ -6,6 +6,7 @@ keep the converted ones until the backward pass, so the large layers convert aga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,7 +41,11 @@ class _Embedding(nn.Embedding):
     compute_dtype: torch.dtype
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.embedding(input, self.weight, self.padding_idx).to(self.compute_dtype)
+        weight: Tensor = self.weight
+        if weight.dtype not in recast.FLOATS_IN_8_BITS:
+            return F.embedding(input, weight, self.padding_idx).to(self.compute_dtype)
+        rows = F.embedding(input, weight.view(torch.uint8))  # not every device looks up eight-bit floats
+        return rows.view(weight.dtype).to(self.compute_dtype)
 
 
 _KINDS: dict[type[nn.Module], type[nn.Module]] = {
@@ -67,6 +72,21 @@ def compute_in(module: Any, dtype: torch.dtype) -> None:
         else:
             for name, parameter in layer.named_parameters(recurse=False):
                 setattr(layer, name, nn.Parameter(parameter.to(dtype), requires_grad=False))
+
+
+def compute_as_norms(unet: Any, others: Sequence[Any]) -> torch.dtype:
+    """Where weights of ``unet`` lie in eight bits, make it and ``others`` compute in the type of its norms.
+
+    That is AUTOMATIC1111's setting "FP8 weight": of everything but the VAE it casts the Linear and Conv2d layers from
+    that type, and back to it for each product. Gives the type that ``unet`` computes in.
+    """
+    if recast.is_in_fp8(unet):
+        kinds = (parameter.dtype for parameter in unet.parameters())
+        dtype: torch.dtype = next(kind for kind in kinds if kind not in recast.FLOATS_IN_8_BITS)
+        for module in (unet, *others):
+            compute_in(module, dtype)
+        return dtype
+    return unet.dtype  # type: ignore[no-any-return]
 
 
 def _like(parameter: Any, input: Tensor) -> Any:

@@ -19,6 +19,10 @@ from torch import Tensor, nn
 
 from lora_forge.errors import ConfigError
 
+FLOATS_IN_8_BITS = tuple(
+    getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
+)
+"""The plain ones of this torch, from 2.1 on: a number is what its own bits say."""
 _BLOCKS = ("down_blocks", "mid_block", "up_blocks")  # the rest of a UNet is 1 % of it, and everything passes through it
 _MOST = 448.0  # the largest number of float8_e4m3fn
 _REMEDY = "Set base_storage to as_lent."
@@ -132,8 +136,9 @@ def store_in_fp8(unet: nn.Module, device: torch.device) -> None:
 
 
 def is_in_fp8(unet: nn.Module) -> bool:
-    """Whether :func:`store_in_fp8` was here."""
-    return any(isinstance(layer, (Fp8Linear, Fp8Conv2d)) for layer in unet.modules())
+    """Whether weights of its layers lie there in eight bits, by :func:`store_in_fp8` or as a host has them."""
+    layers = (layer for layer in unet.modules() if isinstance(layer, (nn.Linear, nn.Conv2d)))
+    return any(layer.weight.dtype in FLOATS_IN_8_BITS for layer in layers)
 
 
 def check_fp8(device: torch.device) -> None:
