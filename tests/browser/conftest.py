@@ -84,10 +84,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     program.end()
 
 
+def heard(page: Any, errors: list[str]) -> Any:
+    """The page; what goes wrong in its scripts is added to ``errors``, with the lines it came from."""
+    page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
+    return page
+
+
 def opened_page(browser: Any, address: str, errors: list[str]) -> Any:
     """The page, ready, 1280 px wide; what goes wrong in its script is added to ``errors``."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened = heard(browser.new_page(viewport={"width": 1280, "height": 1000}), errors)
     opened.goto(address, wait_until="domcontentloaded")
     opened.wait_for_selector("#lora_forge[data-ready][data-step]", timeout=60_000)
     opened.wait_for_selector("#lora_forge_live .lf-state", state="attached", timeout=60_000)
@@ -101,7 +106,7 @@ def page(browser: Any, served: Served) -> Iterator[Any]:
     opened = opened_page(browser, served.address, errors)
     yield opened
     opened.close()
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 @pytest.fixture(scope="session")

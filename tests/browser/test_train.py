@@ -198,4 +198,4 @@ def test_a_program_that_was_killed_offers_the_run_and_it_goes_on(
     loras = sorted(path.name for path in (program.data / "loras").glob("cut-*.safetensors"))
     assert loras == [f"cut-00000{epoch}.safetensors" for epoch in (1, 2, 3)]
     page.close()
-    assert errors == []
+    assert not errors, "\n".join(errors)

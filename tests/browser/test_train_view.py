@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lora_forge.train.journal import FILE_NAME
+from tests.browser.conftest import heard
 from tests.browser.view_page import Folder, add_run, serving, write_previews, write_steps
 
 pytestmark = pytest.mark.slow
@@ -58,12 +59,11 @@ def address(desk: Folder) -> Iterator[str]:
 def view(browser: Any, address: str) -> Iterator[Any]:
     """The page, empty, 1280 px wide; an error in its scripts fails the test."""
     errors: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page = heard(browser.new_page(viewport={"width": 1280, "height": 900}), errors)
     page.goto(address)
     yield page
     page.close()
-    assert errors == []
+    assert not errors, "\n".join(errors)
 
 
 def legend(page: Any, line: str) -> str:
