@@ -86,7 +86,7 @@ class Warned(Event):
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """Training begins (or goes on from ``first_step`` - 1)."""
+    """Training begins (or goes on from ``first_step`` - 1). ``is_checkpointed``: parts of a step are computed twice."""
 
     name: str
     family: str
@@ -99,6 +99,7 @@ class RunStarted(Event):
     total_steps: int
     first_step: int
     trained_parameters: int
+    is_checkpointed: bool = False
 
 
 @dataclass(frozen=True)

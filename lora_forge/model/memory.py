@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from lora_forge.config import Family, TrainConfig
 from lora_forge.model.devices import free_memory_bytes, pick_device, short_name
 from lora_forge.ports import BorrowedModel
@@ -51,12 +53,14 @@ _COSTS = {
 @dataclass(frozen=True)
 class MemoryEstimate:
     """``needed_bytes`` in all, of which ``weights_bytes`` lie in memory already where the checkpoint is loaded.
-    ``free_bytes``: what ``device`` could give now, None where it can't be told."""
+    ``free_bytes``: what ``device`` could give now, None where it can't be told. ``is_checkpointed``: parts of a step
+    are computed twice, as asked for or because the memory is short."""
 
     needed_bytes: int
     weights_bytes: int
     device: str
     free_bytes: int | None
+    is_checkpointed: bool = False
 
     @property
     def fits(self) -> bool:
@@ -87,8 +91,8 @@ def training_memory(family: Family, config: TrainConfig) -> MemoryEstimate:
     trained = trained_numbers(family, config) * _BYTES_A_TRAINED_WEIGHT
     elsewhere = trained + (0 if device.type == "cpu" else _ELSEWHERE_BYTES)
     off, on = (_kept_bytes(cost, config, width, is_on) + elsewhere for is_on in (False, True))
-    is_on = config.gradient_checkpointing == "on" or (config.gradient_checkpointing == "auto" and _is_short(off, free))
-    return MemoryEstimate(int(weights + (on if is_on else off)), int(weights), short_name(device), free)
+    is_on = _is_checkpointed(config, family, device, off, free)
+    return MemoryEstimate(int(weights + (on if is_on else off)), int(weights), short_name(device), free, is_on)
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,7 @@ def checkpointing(model: BorrowedModel, config: TrainConfig) -> Checkpointing:
     needed += trained_numbers(model.info.family, config) * share * _BYTES_A_TRAINED_WEIGHT
     needed += 0 if device.type == "cpu" else _ELSEWHERE_BYTES
     free = free_memory_bytes(device)
-    is_needed = device.type != "cpu" and model.info.family is Family.SDXL if free is None else needed > free
-    choice = config.gradient_checkpointing
-    return Checkpointing(choice == "on" or (choice == "auto" and is_needed), int(needed), free)
+    return Checkpointing(_is_checkpointed(config, model.info.family, device, needed, free), int(needed), free)
 
 
 def _kept_bytes(cost: _Cost, config: TrainConfig, width: int, is_checkpointed: bool) -> float:
@@ -121,5 +123,10 @@ def _kept_bytes(cost: _Cost, config: TrainConfig, width: int, is_checkpointed: b
     return kept * area * width / 2
 
 
-def _is_short(needed: float, free: int | None) -> bool:
-    return free is not None and needed > free
+def _is_checkpointed(
+    config: TrainConfig, family: Family, device: torch.device, needed: float, free: int | None
+) -> bool:
+    """What the setting means where a run takes ``needed`` bytes beside the weights without it."""
+    if config.gradient_checkpointing != "auto":
+        return config.gradient_checkpointing == "on"
+    return device.type != "cpu" and family is Family.SDXL if free is None else needed > free

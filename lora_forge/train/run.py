@@ -393,6 +393,7 @@ class _Run:
                 total_steps=self.total,
                 first_step=self.step + 1,
                 trained_parameters=sum(t.parameter.numel() for t in trained),
+                is_checkpointed=self.is_checkpointed,
             )
         )
         self.emit(StageStarted("train", self.total, "steps"))

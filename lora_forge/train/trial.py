@@ -50,7 +50,8 @@ _PARTS_BESIDE = 3  # encoding, the file's weights, the preview
 class Measured:
     """``batch_s``: forward, backward and update of one batch. ``encode_s``: of one photo. ``preview_s``: of a picture
     by ``preview_steps`` sampler steps. Bytes: the peak, what was in use and free before, and all there is; None: can't
-    be told. ``failed_at``: the stage where memory was full, and ``cause`` in the library's words."""
+    be told. ``failed_at``: the stage where memory was full, and ``cause`` in the library's words. ``is_checkpointed``:
+    parts of a step were computed twice."""
 
     batch_s: float | None = None
     encode_s: float | None = None
@@ -62,6 +63,7 @@ class Measured:
     total_bytes: int | None = None
     failed_at: str = ""
     cause: str = ""
+    is_checkpointed: bool = False
 
 
 def fire(
@@ -117,8 +119,9 @@ class _Trial:
         residence = residence_of(self.model)
         model, config = dataclasses.replace(self.model, residence=residence), self.config
         self.model = model
+        self.found.is_checkpointed = checkpointing(model, config).is_on
         with (
-            training_lease(model, checkpointing(model, config).is_on),
+            training_lease(model, self.found.is_checkpointed),
             small_convs_as_products(model.unet, model.device),
             residence.calls_home(),
         ):

@@ -147,10 +147,11 @@ def shape_of(desk: Desk, config: TrainConfig) -> Shape:
     Raises:
         CheckpointError: nothing that can be trained on is loaded.
     """
-    from lora_forge.model.devices import pick_device, short_name
+    from lora_forge.model.memory import training_memory
 
     info = desk.info()
-    return Shape.of(config, info.family, info.name, short_name(pick_device()))
+    found = training_memory(info.family, config)
+    return Shape.of(config, info.family, info.name, found.device, found.is_checkpointed)
 
 
 def guessed(desk: Desk, config: TrainConfig) -> Guess | None:

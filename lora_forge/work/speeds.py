@@ -52,8 +52,8 @@ class Shape:
     conv_rank: int
 
     @classmethod
-    def of(cls, config: TrainConfig, family: Family, base: str, device: str) -> Shape:
-        """The shape of a run with ``config``."""
+    def of(cls, config: TrainConfig, family: Family, base: str, device: str, is_checkpointed: bool) -> Shape:
+        """The shape of a run with ``config``, whose own word on checkpointing may be ``auto``."""
         return cls(
             device,
             family.value,
@@ -61,7 +61,7 @@ class Shape:
             config.precision,
             config.resolution_px,
             config.batch_size,
-            config.gradient_checkpointing == "on",
+            is_checkpointed,
             config.te_learning_rate > 0,
             config.rank,
             config.conv_rank,
@@ -100,9 +100,9 @@ class Lent:
         weights = sum(parameter.numel() for parameter in model.unet.parameters())
         return cls(model.info.family, model.info.name, short_name(model.device), weights)
 
-    def shape(self, config: TrainConfig) -> Shape:
+    def shape(self, config: TrainConfig, is_checkpointed: bool) -> Shape:
         """The shape of a run with ``config`` on it."""
-        return Shape.of(config, self.family, self.base, self.device)
+        return Shape.of(config, self.family, self.base, self.device, is_checkpointed)
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ class SpeedWatch:
     def __init__(self, emit: Emit, data_root: Path, run_dir: Path, lent: Lent) -> None:
         self._emit, self._data_root, self._run_dir, self._lent = emit, data_root, run_dir, lent
         self._config: TrainConfig | None = None
+        self._is_checkpointed = False
         self._rates: deque[float] = deque(maxlen=_STEPS_JUDGED)
         self._peak = 0
 
@@ -174,6 +175,7 @@ class SpeedWatch:
             with contextlib.suppress(OSError, ConfigError):  # a run is not to die of its speed
                 self._note()
                 self._config = load_config(self._run_dir / "config.json")
+            self._is_checkpointed = isinstance(event, RunStarted) and event.is_checkpointed
             self._rates.clear()
             self._peak = 0
 
@@ -182,7 +184,7 @@ class SpeedWatch:
         if config is None or len(self._rates) < _LEAST_STEPS:
             return
         batch_s = config.batch_size / statistics.median(self._rates)
-        shape = self._lent.shape(config)
+        shape = self._lent.shape(config, self._is_checkpointed)
         peak = self._peak or None
         note_speed(self._data_root, Speed(shape, self._lent.weights, batch_s, peak_bytes=peak, made_at=time.time()))
 

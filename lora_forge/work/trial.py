@@ -98,7 +98,9 @@ class Trial:
 
     def ladder(self) -> tuple[Rung, ...]:
         """What could be lowered; nothing where it fits."""
-        return rungs(self.config, self.failed_at) if self.failed_at else ()
+        is_checkpointed = self.measured.get("is_checkpointed", False)  # by itself, perhaps; older files don't say
+        config = self.config.replace(gradient_checkpointing="on") if is_checkpointed else self.config
+        return rungs(config, self.failed_at) if self.failed_at else ()
 
 
 def fire(desk: Desk, wish: Wish, emit: Emit, commands: CommandBox) -> str:
@@ -254,7 +256,7 @@ def _keep(project: Project, made: Trial, measured: Measured, lent: Lent, emit: E
         return
     if measured.batch_s is not None and data_root is not None:
         speed = Speed(
-            lent.shape(made.config),
+            lent.shape(made.config, measured.is_checkpointed),
             lent.weights,
             measured.batch_s,
             measured.preview_s,

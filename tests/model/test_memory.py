@@ -40,6 +40,21 @@ def test_it_grows_with_area_batch_rank_and_width() -> None:
     assert beside(Family.SDXL, precision="fp32") - adapter == pytest.approx(2 * kept, rel=1e-6)
 
 
+@pytest.mark.parametrize("family", Family)
+def test_automatic_checkpointing_is_one_of_both(family: Family) -> None:
+    """Which one is for the free memory to say: by far enough, and by far not."""
+    small = dataclasses.replace(BASE, resolution_px=64)
+    huge = dataclasses.replace(BASE, resolution_px=2048, batch_size=1024)
+    for config, is_on in ((small, False), (huge, True)):
+        found = {
+            word: training_memory(family, dataclasses.replace(config, gradient_checkpointing=word))
+            for word in ("off", "on", "auto")
+        }
+        assert [each.is_checkpointed for each in found.values()] == [False, True, is_on]
+        assert found["auto"].needed_bytes == found["on" if is_on else "off"].needed_bytes
+        assert found["on"].needed_bytes < found["off"].needed_bytes
+
+
 def test_the_weights_count_as_there_and_unknown_memory_fits() -> None:
     assert MemoryEstimate(10, 6, "x", 4).fits
     assert not MemoryEstimate(10, 6, "x", 3).fits

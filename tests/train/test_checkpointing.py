@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 
 from lora_forge.config import Family, TrainConfig
 from lora_forge.dataset.prepared import PreparedSet
-from lora_forge.events import StageDone, StepDone
+from lora_forge.events import RunStarted, StageDone, StepDone
 from lora_forge.lora_file.writer import load_lora
 from lora_forge.model.memory import checkpointing
 from lora_forge.ports import BaseInfo, BorrowedModel
@@ -130,6 +130,7 @@ def test_a_run_says_what_automatic_came_to_and_its_file_too(
         settings = tiny.config(epochs=1, gradient_checkpointing=choice)
         (path,) = tiny.run(tmp_path / choice, settings, prepared, model, recorder).files
         told = [event.summary for event in recorder.of(StageDone) if "checkpointing" in event.summary]
+        assert recorder.of(RunStarted)[0].is_checkpointed is (choice == "on")
         losses[choice] = [event.loss for event in recorder.of(StepDone)]
         assert [one[:29] for one in told] == (["Gradient checkpointing is off"] if choice == "auto" else [])
         assert load_lora(path).metadata["ss_gradient_checkpointing"] == str(choice == "on")

@@ -61,7 +61,7 @@ def test_everything_is_measured_at_the_real_shape(prepared: PreparedSet, model: 
     assert found.encode_s is not None
     assert found.preview_s is not None
     assert min(found.batch_s, found.encode_s, found.preview_s) > 0
-    assert found.preview_steps == 2
+    assert (found.preview_steps, found.is_checkpointed) == (2, False)
     side = prepared.images[0].bucket.width // 8
     steps = [shape for shape in shapes if shape[0] == 3]
     assert steps[:4] == [(3, 4, side, side)] * 4, "two steps of two batches: four are as two"
@@ -73,8 +73,9 @@ def test_everything_is_measured_at_the_real_shape(prepared: PreparedSet, model: 
 
 
 def test_without_previews_none_is_drawn(prepared: PreparedSet, model: BorrowedModel) -> None:
-    found = fire(model, prepared.images, CONFIG.replace(preview_every_steps=0), tiny.Recorder(), no)
-    assert (found.preview_s, found.preview_steps, found.failed_at) == (None, 0, "")
+    config = CONFIG.replace(preview_every_steps=0, gradient_checkpointing="on")
+    found = fire(model, prepared.images, config, tiny.Recorder(), no)
+    assert (found.preview_s, found.preview_steps, found.failed_at, found.is_checkpointed) == (None, 0, "", True)
 
 
 @pytest.mark.parametrize("stage", ["encode", "text", "forward", "backward", "optimizer", "preview"])

@@ -11,12 +11,25 @@ import pytest
 from lora_forge.config import Family, TrainConfig
 from lora_forge.events import RunEnded, RunStarted, StepDone
 from lora_forge.i18n import Said
-from lora_forge.work.estimate import Count, run_seconds
-from lora_forge.work.speeds import Guess, Lent, Shape, Speed, SpeedWatch, guess, load_speeds, note_speed
+from lora_forge.work.estimate import Count, guessed, run_seconds, shape_of
+from lora_forge.work.speeds import (
+    STANDARD_WEIGHTS,
+    Guess,
+    Lent,
+    Shape,
+    Speed,
+    SpeedWatch,
+    guess,
+    load_speeds,
+    note_speed,
+)
+from tests.train import tiny
+from tests.work.desk import TinyDesk
 
 CARD = Lent(Family.SD1, "base-a", "RTX 4060", 860_000_000)
 CONFIG = TrainConfig(resolution_px=512, batch_size=2)
-SHAPE = CARD.shape(CONFIG)
+HUGE = TrainConfig(resolution_px=2048, batch_size=1024)
+SHAPE = CARD.shape(CONFIG, False)
 SPEED = Speed(SHAPE, CARD.weights, 0.5, preview_s=4.0, preview_steps=20, encode_s=0.1, peak_bytes=6_000_000_000)
 
 
@@ -42,7 +55,7 @@ def test_the_very_shape_is_measured_and_others_are_judged_by_pixels() -> None:
     assert found is not None
     assert (found.source, found.batch_s, found.preview_s, found.encode_s) == ("measured", 0.5, 2.0, 0.1)
     assert found.peak_bytes == 6_000_000_000
-    other = CARD.shape(CONFIG.replace(resolution_px=1024, batch_size=1, gradient_checkpointing=True))
+    other = CARD.shape(CONFIG.replace(resolution_px=1024, batch_size=1), True)
     found = guess([SPEED], other, 20)
     assert found is not None
     assert (found.source, found.peak_bytes, found.preview_s) == ("similar", None, 16.0)
@@ -63,8 +76,33 @@ def test_another_device_or_another_size_of_checkpoint_tells_nothing() -> None:
     assert (new.source, new.batch_s) == ("similar", 0.5)
 
 
-def started() -> RunStarted:
-    return RunStarted("a", "sd1", "epsilon", Said("x"), "cpu", "fp32", 3, 9, 90, 1, 5)
+@pytest.mark.parametrize("family", [Family.SD1, Family.SDXL])
+def test_automatic_checkpointing_counts_as_the_run_will_have_it(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that is short by far, and by far not; a speed is measured by what was, not by the setting's name."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    model = tiny.build_model()
+    desk = TinyDesk(tmp_path, dataclasses.replace(model, info=dataclasses.replace(model.info, family=family)))
+    for config, is_needed in ((TrainConfig(resolution_px=64), False), (HUGE, True)):
+        shapes = {word: shape_of(desk, config.replace(gradient_checkpointing=word)) for word in ("off", "on", "auto")}
+        assert [shape.is_checkpointed for shape in shapes.values()] == [False, True, is_needed]
+        assert shapes["auto"] == shapes["on" if is_needed else "off"]
+    assert guessed(desk, HUGE) is None
+    note_speed(desk.data_root(), Speed(shapes["off"], int(STANDARD_WEIGHTS[family]), 3.0))
+    assert [_seconds(desk, word) for word in ("off", "on", "auto")] == [3.0, 3.0 * 1.33, 3.0 * 1.33]
+    note_speed(desk.data_root(), Speed(shapes["on"], int(STANDARD_WEIGHTS[family]), 5.0))
+    assert [_seconds(desk, word) for word in ("off", "on", "auto")] == [3.0, 5.0, 5.0]
+
+
+def _seconds(desk: TinyDesk, word: str) -> float:
+    found = guessed(desk, HUGE.replace(gradient_checkpointing=word))
+    assert found is not None
+    return found.batch_s
+
+
+def started(is_checkpointed: bool = False) -> RunStarted:
+    return RunStarted("a", "sd1", "epsilon", Said("x"), "cpu", "fp32", 3, 9, 90, 1, 5, is_checkpointed)
 
 
 def step(number: int, images_per_s: float, memory: int | None) -> StepDone:
@@ -77,7 +115,7 @@ def test_a_runs_speed_is_noted_at_its_end_and_whenever_it_starts_over(tmp_path: 
     CONFIG.save(run_dir / "config.json")
     seen: list[object] = []
     watch = SpeedWatch(seen.append, tmp_path, run_dir, CARD)
-    watch(started())
+    watch(started(is_checkpointed=True))
     for number, rate in enumerate([1.0, 4.0, 4.0, 4.0]):
         watch(step(number, rate, 5 + number))
     CONFIG.replace(batch_size=1, gradient_accumulation=2).save(run_dir / "config.json")
@@ -88,6 +126,7 @@ def test_a_runs_speed_is_noted_at_its_end_and_whenever_it_starts_over(tmp_path: 
     first, second = load_speeds(tmp_path)
     assert (first.shape.batch_size, first.batch_s, first.peak_bytes) == (2, 0.5, 8)
     assert (second.shape.batch_size, second.batch_s, second.peak_bytes) == (1, 0.5, 3)
+    assert (first.shape.is_checkpointed, second.shape.is_checkpointed) == (True, False)
     assert len(seen) == 10
 
 
