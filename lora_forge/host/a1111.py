@@ -302,7 +302,7 @@ def _on_device(model: Any) -> Iterator[str]:
 
     if getattr(model, "lowvram", False):
         lowvram.send_everything_to_cpu()
-        yield "--medvram or --lowvram is on: the run has a copy of its own on the device"
+        yield "--medvram or --lowvram is on: what a step needs is copied to the device for as long as it does"
         return
     weight = next(model.model.diffusion_model.parameters())
     is_away = weight.device.type != devices.device.type  # "Unload SD checkpoint" was pressed
@@ -316,7 +316,7 @@ def _on_device(model: Any) -> Iterator[str]:
 
 
 def _build(model: Any, note: str) -> BorrowedModel:
-    """On the host's memory; what lies on another device is copied to the one where pictures are made.
+    """On the host's memory; what lies elsewhere is to visit the device where pictures are made (`Residence`).
 
     Raises:
         CheckpointError: a part differs from its family's.
@@ -324,16 +324,17 @@ def _build(model: Any, note: str) -> BorrowedModel:
     import torch
     from modules import devices
 
+    from lora_forge.model.residence import settle
     from lora_forge.model.schedule import rescale_zero_terminal_snr
     from lora_forge.model.views import build_text_towers, build_unet, build_vae
 
     state = _plain_state(model)
     facts = _facts(model, state)
-    device = devices.device
+    device = torch.empty(0, device=devices.device).device  # with its number
     unet, vae, towers = build_unet(state, facts), build_vae(state, facts), build_text_towers(state, facts)
     del state
     for module in (unet, vae, *(tower.module for tower in towers)):
-        module.to(device)
+        settle(module, device)
     if facts.family is Family.SDXL and vae.dtype is torch.float16:
         vae = vae.float()  # a copy of 335 MB: in half precision it overflows on many pictures
     schedule = _schedule(model)
@@ -347,7 +348,7 @@ def _build(model: Any, note: str) -> BorrowedModel:
         text_towers=towers,
         alphas_cumprod=schedule,
         vae_scale=facts.vae_scale,
-        device=next(unet.parameters()).device,
+        device=device,
         dtype=unet.dtype,
         notes={"memory": note} if note else {},
     )

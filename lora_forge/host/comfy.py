@@ -130,7 +130,7 @@ def _originals_aside(patcher: Any) -> dict[str, torch.Tensor]:
 
 
 def _restore(patchers: Mapping[str, Any]) -> None:
-    """Take off the last picture's LoRAs and bring all to the card, in the mode in which the host makes pictures.
+    """Take off the last picture's LoRAs and bring all to the card that has room, in the host's own mode.
 
     Raises:
         CheckpointError: the card has no room for the whole UNet.
@@ -139,7 +139,8 @@ def _restore(patchers: Mapping[str, Any]) -> None:
 
     with torch.inference_mode():
         model_management.unload_all_models()
-        model_management.load_models_gpu(list(patchers.values()))
+        model_management.load_models_gpu([patchers["text encoder"], patchers["VAE"]])
+        model_management.load_models_gpu([patchers["UNet"]])  # all of it: where room is short the others make it
     refuse_partly_away(patchers["UNet"], "Close other programs that use the card.")
 
 

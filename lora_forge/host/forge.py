@@ -241,7 +241,7 @@ def _patchers(engine: Any) -> dict[str, Any]:
 
 
 def _restore(patchers: Mapping[str, Any]) -> None:
-    """Put back the weights that LoRAs of the last picture were merged into, and bring all to the card.
+    """Put back the weights that LoRAs of the last picture were merged into, and bring all to the card that has room.
 
     Through Forge's own loading, so that its record of what is loaded is right and the next picture merges anew.
 
@@ -252,7 +252,8 @@ def _restore(patchers: Mapping[str, Any]) -> None:
 
     try:
         with torch.inference_mode():
-            memory_management.load_models_gpu(list(patchers.values()))
+            memory_management.load_models_gpu([patchers["text encoder"], patchers["VAE"]])
+            memory_management.load_models_gpu([patchers["UNet"]])  # all of it: where room is short the others make it
     except BaseException:
         for patcher in patchers.values():  # half restored, perhaps: no record fits, so the next picture restores anew
             patcher.lora_loader.loaded_hash = "interrupted"

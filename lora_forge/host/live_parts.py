@@ -13,6 +13,7 @@ from lora_forge.config import Family
 from lora_forge.host.casting import compute_in
 from lora_forge.model import keymap, views
 from lora_forge.model.detect import CheckpointFacts
+from lora_forge.model.residence import settle
 from lora_forge.model.schedule import rescale_zero_terminal_snr
 from lora_forge.model.tokenizer_files import load_tokenizer
 from lora_forge.ports import BaseInfo, BorrowedModel, TextTower
@@ -42,7 +43,7 @@ class LiveParts:
 
 
 def lend(parts: LiveParts) -> BorrowedModel:
-    """Modules of our own on the host's memory; what lies on another device than the UNet's is copied there.
+    """Modules of our own on the host's memory; what lies on another device is to visit the UNet's (`Residence`).
 
     Raises:
         CheckpointError: the networks are not those of the family.
@@ -55,7 +56,7 @@ def lend(parts: LiveParts) -> BorrowedModel:
     for tower in towers:
         compute_in(tower.module, parts.text_dtype)
     for module in (unet, vae, *(tower.module for tower in towers)):
-        module.to(parts.device)
+        settle(module, parts.device)
     schedule = views.share(parts.alphas_cumprod).to("cpu", torch.float32, copy=True)
     if parts.info.zero_terminal_snr:
         schedule = rescale_zero_terminal_snr(schedule)

@@ -1,8 +1,10 @@
-"""Networks of our own that leave the memory while they have nothing to do there, and are back when they are called.
+"""Networks that leave the card's memory while they have nothing to do there, and are back when they are called.
 
-For a model that nobody else uses (``BorrowedModel.may_leave``). From a card they go to the CPU's memory; on a CPU they
-go back to the file that they were read from, mapped and in its own type. Only where the tensors lie changes: the
-parameters stay the same objects, and what is on top of them (adapters) stays where it is.
+Those of a model that nobody else uses (``BorrowedModel.may_leave``): from a card they go to the CPU's memory; on a CPU
+they go back to the file that they were read from, mapped and in its own type. And those that a host keeps off its card
+and lends from there (A1111's --medvram, Forge's own manager): they visit the card as copies, and go back to the host's
+memory, which nobody writes to. Only where the tensors lie changes: the parameters stay the same objects, and what is on
+top of them (adapters) stays where it is.
 """
 
 from __future__ import annotations
@@ -28,17 +30,25 @@ _IN_FILE = "lora_forge_in_file"
 
 
 class Residence:
-    """Where the parts of a model are. Without ``can_leave`` nothing ever moves. ``is_in_file``: away is in the file."""
+    """Where the parts of a model are. Without ``may_leave`` only those move that were lent from elsewhere.
+    ``is_in_file``: away is in the file."""
 
     is_in_file = False
 
-    def __init__(self, model: BorrowedModel, can_leave: bool, away: torch.device = _AWAY) -> None:
-        self._model, self.can_leave, self._away = model, can_leave, away
+    def __init__(self, model: BorrowedModel, may_leave: bool) -> None:
+        self._model = model
         self._modules = {UNET: [model.unet], VAE: [model.vae], TEXT: [tower.module for tower in model.text_towers]}
         # Listed before anything is put on top: what is trained is to stay.
-        self._tensors = {part: _tensors(modules) for part, modules in self._modules.items()}
-        self._away_now: set[str] = set()
+        tensors = {part: _tensors(modules) for part, modules in self._modules.items()}
+        self._lent_away = {part: [t for t in found if not _is_on(t, model.device)] for part, found in tensors.items()}
+        self._away_at = {id(tensor): tensor.data for found in self._lent_away.values() for tensor in found}
+        self._tensors = tensors if may_leave else self._lent_away
+        self._away_now = {part for part, found in self._lent_away.items() if found}
         self._resting: tuple[str, ...] = ()
+
+    def can_leave(self, part: str) -> bool:
+        """Whether ``part`` is ever elsewhere."""
+        return bool(self._tensors[part])
 
     @property
     def away(self) -> frozenset[str]:
@@ -47,7 +57,7 @@ class Residence:
 
     def leave(self, *parts: str) -> None:
         """Out of the memory with these."""
-        leaving = [part for part in parts if self.can_leave and part not in self._away_now]
+        leaving = [part for part in parts if self.can_leave(part) and part not in self._away_now]
         for part in leaving:
             self._move(part, is_leaving=True)
             self._away_now.add(part)
@@ -60,7 +70,11 @@ class Residence:
         if coming:
             empty_cache(self._model.device)
         for part in coming:
-            self._move(part, is_leaving=False)
+            try:
+                self._move(part, is_leaving=False)
+            except BaseException:  # no room for all of it
+                self._move(part, is_leaving=True)
+                raise
             self._away_now.discard(part)
 
     def for_encoding(self, pixels: int) -> None:
@@ -87,31 +101,37 @@ class Residence:
 
     @contextlib.contextmanager
     def calls_home(self) -> Iterator[Residence]:
-        """While this is open, a part that is called comes back first; afterwards all of them are back."""
+        """While this is open, a part that is called comes back first; afterwards all of them are where they were."""
         handles = []
-        if self.can_leave:
-            for part, modules in self._modules.items():
-                # A VAE's encode and decode are no calls of the whole, only of its children.
-                called = [child for module in modules for child in module.children()] if part == VAE else modules
+        for part, modules in self._modules.items():
+            # A VAE's encode and decode are no calls of the whole, only of its children.
+            called = [child for module in modules for child in module.children()] if part == VAE else modules
+            if self.can_leave(part):
                 handles += [module.register_forward_pre_hook(self._hook(part)) for module in called]
         try:
             yield self
         finally:
             for handle in handles:
                 handle.remove()
-            self.come(*self._modules)
+            lent_away = {part for part, found in self._lent_away.items() if found}
+            self.come(*(part for part in self._modules if part not in lent_away))
+            self.leave(*lent_away)
 
     def _hook(self, part: str) -> Callable[[nn.Module, Any], None]:
         return lambda module, inputs: self.come(part)
 
     def _is_short(self, numbers: int) -> bool:
-        free = free_memory_bytes(self._model.device) if self.can_leave else None
+        free = free_memory_bytes(self._model.device) if any(map(self.can_leave, self._modules)) else None
         return free is not None and free < numbers * self._model.vae.dtype.itemsize
 
     def _move(self, part: str, is_leaving: bool) -> None:
         with torch.no_grad():
             for tensor in self._tensors[part]:
-                tensor.data = tensor.data.to(self._away if is_leaving else self._model.device)
+                tensor.data = self._elsewhere(tensor) if is_leaving else _brought(tensor, self._model.device)
+
+    def _elsewhere(self, tensor: Tensor) -> Tensor:
+        lent = self._away_at.get(id(tensor))
+        return tensor.data.to(_AWAY) if lent is None else lent
 
 
 class FileResidence(Residence):
@@ -120,7 +140,7 @@ class FileResidence(Residence):
     is_in_file = True
 
     def __init__(self, model: BorrowedModel) -> None:
-        super().__init__(model, can_leave=True)
+        super().__init__(model, may_leave=True)
         # Photos want the encoder alone, previews the larger decoder too, which comes when it is called.
         halves = {
             VAE: [model.vae.encoder, model.vae.quant_conv],
@@ -152,7 +172,7 @@ class FileResidence(Residence):
 
 
 def residence_of(model: BorrowedModel) -> Residence:
-    """That of ``model``; a host's networks stay where the host has them."""
+    """That of ``model``."""
     if model.may_leave and model.device.type == "cpu" and _is_read_from_file(model.vae):
         return FileResidence(model)
     return Residence(model, model.may_leave and model.device.type in _KINDS_OF_CARD)
@@ -169,6 +189,21 @@ def convert(module: nn.Module, dtype: torch.dtype) -> None:
 
 def _is_read_from_file(module: nn.Module) -> bool:
     return any(hasattr(parameter, _IN_FILE) for parameter in module.parameters())
+
+
+def settle(module: nn.Module, device: torch.device) -> None:
+    """``module``, lent by a host, belongs to ``device``: what it has beside its parameters goes there, if they are
+    there. If not, it stays whole where it is, to visit ``device`` when it is called."""
+    if all(_is_on(parameter, device) for parameter in module.parameters()):
+        module.to(device)
+
+
+def _is_on(tensor: Tensor, device: torch.device) -> bool:
+    return tensor.device.type == device.type and device.index in (None, tensor.device.index)
+
+
+def _brought(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.data.to(device)
 
 
 def _tensors(modules: list[Any]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_forge.config import Family, TrainConfig
-from lora_forge.model.residence import Residence
+from lora_forge.model.residence import TEXT, Residence
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.batches import BatchPlan, Step
 from lora_forge.train.examples import Examples
@@ -22,7 +22,7 @@ STRETCH_ON_CPU = 16  # nobody waits long for the first step
 
 def is_worthwhile(model: BorrowedModel, config: TrainConfig) -> bool:
     """Whether text encoders are sent away between the stretches: on a card large ones, if they are not trained."""
-    if config.te_learning_rate or not model.residence.can_leave:
+    if config.te_learning_rate or not model.residence.can_leave(TEXT):
         return False
     if model.residence.is_in_file:
         return config.encode_ahead != "off"  # then few captions are kept

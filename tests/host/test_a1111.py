@@ -16,6 +16,7 @@ from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import CheckpointError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.lora_file.writer import save_lora
+from lora_forge.model.residence import TEXT, UNET, VAE, residence_of
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import DrawingWay
 from tests.host import contract
@@ -254,7 +255,7 @@ def test_a_swapped_vae_is_what_is_lent(world: ToyWorld) -> None:
         assert all(bool((parameter == 0.25).all()) for parameter in model.vae.parameters())
 
 
-def test_with_lowvram_the_run_has_a_copy_on_the_device(world: ToyWorld) -> None:
+def test_with_lowvram_the_networks_stay_with_the_host_to_visit_the_device(world: ToyWorld) -> None:
     calls: list[str] = []
     modules = world.program.modules
     modules["modules.lowvram"].send_everything_to_cpu = lambda: calls.append("to cpu")
@@ -263,8 +264,10 @@ def test_with_lowvram_the_run_has_a_copy_on_the_device(world: ToyWorld) -> None:
     before = world.host.traces()
     with world.host.borrow() as model:
         assert calls == ["to cpu"]
-        assert {p.device.type for module in contract.networks_of(model) for p in module.parameters()} == {"meta"}
-        assert "a copy of its own" in model.notes["memory"]
+        assert model.device.type == "meta"
+        assert {p.device.type for module in contract.networks_of(model) for p in module.parameters()} == {"cpu"}
+        assert residence_of(model).away == {UNET, VAE, TEXT}
+        assert "--medvram" in model.notes["memory"]
         assert {p.device.type for p in world.program.model.parameters()} == {"cpu"}
     assert before.differences(world.host.traces()) == ()
 

@@ -16,6 +16,7 @@ from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import CheckpointError, LoraFileError
 from lora_forge.host.finding import find_host
 from lora_forge.host.forge import ForgeHost
+from lora_forge.model.residence import TEXT, residence_of
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
 from tests.host import contract
@@ -336,6 +337,25 @@ def test_an_interrupted_restoring_is_done_again(world: ForgeWorld, monkeypatch: 
             pytest.fail("it was lent")
     assert world.draw(world.lora_tag()) == styled
     assert world.draw() == plain
+
+
+def test_where_room_is_short_the_text_encoders_make_it_and_are_lent_to_visit(
+    world: ForgeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program: Any = world.program
+    text = program.engine.forge_objects_original.clip.cond_stage_model
+    loads: list[int] = []
+
+    def load(patchers: list[Any]) -> None:
+        program.load_models(patchers)
+        loads.append(len(patchers))
+        if patchers == [program.engine.forge_objects_original.unet]:
+            text.to("meta")  # what Forge's memory manager does for the UNet's sake; a CPU has nowhere to send it
+
+    monkeypatch.setattr(program.modules["backend.memory_management"], "load_models_gpu", load)
+    with world.host.borrow() as model:
+        assert loads == [2, 1], "the UNet last, so that it is the others that make room"
+        assert residence_of(model).away == {TEXT}
 
 
 def test_the_card_gets_its_memory_back(world: ForgeWorld) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a model of our own that wait off the card: who is away when, back when called, and nothing else changes."""
+"""Parts of a model that wait off the card: who is away when, back when called, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.train import tiny
 def test_what_is_trained_stays_when_the_networks_leave(model: BorrowedModel) -> None:
     """A CPU has nowhere to go, so by what would be moved: every tensor that was lent, and no other."""
     lent = {id(tensor) for part in (model.unet, model.vae, model.text_towers[0].module) for tensor in part.parameters()}
-    residence = residence_of(dataclasses.replace(model, may_leave=True))
+    residence = Residence(model, True)
     with Network.attach(model, tiny.config(te_learning_rate=1e-3)) as network:
         moved = {id(tensor) for tensors in residence._tensors.values() for tensor in tensors}
         trained = {id(named.parameter) for named in (*network.unet_parameters(), *network.te_parameters())}
@@ -120,6 +120,68 @@ def test_changing_captions_are_encoded_a_stretch_ahead(
     losses = [event.loss for event in still.of(StepDone)]
     assert [event.loss for event in moved.of(StepDone)] == pytest.approx(losses, rel=1e-5)
     assert homecomings == [0, 3, 6], "for steps 1 to 4, for 4 to 6, and after the last"
+
+
+@pytest.mark.parametrize("visitors", [(VAE, TEXT), (UNET, VAE, TEXT)])
+def test_what_a_host_keeps_off_its_card_visits_it(
+    tmp_path: Path,
+    prepared: PreparedSet,
+    model: BorrowedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    visitors: tuple[str, ...],
+) -> None:
+    """Forge's manager keeps what is not drawn with in main memory, --medvram everything. Here a clone is the card's."""
+    networks = {UNET: [model.unet], VAE: [model.vae], TEXT: [tower.module for tower in model.text_towers]}
+    at_hosts = {part: [p for module in modules for p in module.parameters()] for part, modules in networks.items()}
+    places = {part: [p.data_ptr() for p in found] for part, found in at_hosts.items()}
+    before = {part: [p.clone() for p in found] for part, found in at_hosts.items()}
+    settings = tiny.config(
+        epochs=1, encode_ahead="on", shuffle_tags=False, preview_every_steps=2, gradient_checkpointing="off"
+    )
+    still = tiny.Recorder()
+    tiny.run(tmp_path / "still", settings, prepared, model, still)
+
+    host_owned = {place for part in visitors for place in places[part]}
+    monkeypatch.setattr(module, "_is_on", lambda tensor, device: tensor.data_ptr() not in host_owned)
+    monkeypatch.setattr(module, "_brought", lambda tensor, device: tensor.data.clone())
+    there: list[set[str]] = []
+    forward = model.unet.forward
+
+    def looked(*args: object, **kwargs: object) -> object:
+        if torch.is_grad_enabled():  # a step, not a preview
+            there.append({part for part in networks if [p.data_ptr() for p in at_hosts[part]] != places[part]})
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.unet, "forward", looked)
+    shutil.rmtree(prepared.images[0].path.parent.parent / "cache")
+    moved = tiny.Recorder()
+    tiny.run(tmp_path / "moved", settings, prepared, model, moved)
+    assert there == [{UNET} & set(visitors)] * 3, "at a step nothing of the host's is on the card but the UNet"
+    losses = [event.loss for event in still.of(StepDone)]
+    assert [event.loss for event in moved.of(StepDone)] == pytest.approx(losses, rel=1e-5)
+    assert [e.path.read_bytes() for e in moved.of(PreviewMade)] == [e.path.read_bytes() for e in still.of(PreviewMade)]
+    for part, found in at_hosts.items():
+        assert [p.data_ptr() for p in found] == places[part], "all is where it was lent"
+        assert all(torch.equal(one, other) for one, other in zip(found, before[part], strict=True))
+
+
+def test_a_part_that_finds_no_room_stays_away_whole(model: BorrowedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = [p for tower in model.text_towers for p in tower.module.parameters()]
+    places = [p.data_ptr() for p in parameters]
+    monkeypatch.setattr(module, "_is_on", lambda tensor, device: tensor.data_ptr() not in places)
+    left = iter(range(3))
+
+    def brought(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        if next(left, None) is None:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return tensor.data.clone()
+
+    monkeypatch.setattr(module, "_brought", brought)
+    residence = residence_of(model)
+    with pytest.raises(torch.cuda.OutOfMemoryError), residence.calls_home():
+        residence.come(TEXT)
+    assert residence.away == {TEXT}
+    assert [p.data_ptr() for p in parameters] == places
 
 
 @pytest.mark.parametrize("is_fixed", [True, False])
