@@ -13,7 +13,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Optional, Tuple
 
 OLDEST = (3, 10)
@@ -122,8 +124,15 @@ def main(argv: List[str]) -> int:
     return hand_over([NEWEST.python, "-m", "lora_forge", verb, *options])
 
 
+# In a thread that works beside others: ``lines``, what it says, kept for later.
+KEPT = threading.local()
+
+
 def say(text: str) -> None:
     """A line for the person; standard output is left to what runs later."""
+    if hasattr(KEPT, "lines"):
+        KEPT.lines.append(text)
+        return
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
@@ -277,7 +286,9 @@ def install_part(stack: Stack, part: str) -> None:
     what = ["-e", HERE] if part == "package" else ["-r", os.path.join(HERE, f"requirements-{part}.txt")]
     what = ["--no-deps", *what] if part == "package" or part.endswith("nodeps") else what
     pip = [stack.python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else []) + what
+    pip += ["--no-input", "--retries", "2"] + (["--index-url", index] if index else [])
+    # Compiling all of torch takes longer than unpacking it; what is imported is compiled then, and kept.
+    pip += ([] if sys.dont_write_bytecode else ["--no-compile"]) + what
     before = time.time()
     code = run_with_clock(
         stack.log, pip, f"Installing {label}" + (" (the largest part, minutes)" if part == "torch" else "")
@@ -306,7 +317,7 @@ def torch_hint() -> None:
 
 def run_with_clock(log_path: str, command: List[str], label: str) -> int:
     """Run ``command`` with its output in the log; a ticking clock on a terminal, one line elsewhere."""
-    is_terminal = sys.stderr.isatty()
+    is_terminal = sys.stderr.isatty() and not hasattr(KEPT, "lines")
     say(f"{label} ...") if not is_terminal else None
     started = time.time()
     with open(log_path, "ab") as log:
@@ -389,13 +400,46 @@ def test(options: List[str]) -> int:
     install_stack(stack)
     if options:
         return hand_over([stack.python, "-m", "pytest", *options])
-    failed = run_checks() if stack is NEWEST else []
-    codes = [run_pytest(stack)]
     if name is None and not refusal:
-        install_stack(A1111)
-        codes.append(run_pytest(A1111))
-    if name is None and refusal:
+        return test_both()
+    failed = run_checks() if stack is NEWEST else []
+    code = run_pytest(stack)
+    if name is None:
         say(f"Note: {refusal}")
+    return verdict([code], failed)
+
+
+def test_both() -> int:
+    """The checks and all tests, the second stack's environment being made beside the first one's checks.
+
+    Raises:
+        CannotInstallError: as :func:`install` does, after the first stack's tests.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        second = beside.submit(install_silently, A1111)
+        failed = run_checks()
+        codes = [run_pytest(NEWEST)]
+        said, problem = second.result()
+    for line in said:
+        say(line)
+    if problem:
+        raise problem
+    codes.append(run_pytest(A1111))
+    return verdict(codes, failed)
+
+
+def install_silently(stack: Stack) -> Tuple[List[str], Optional[CannotInstallError]]:
+    """:func:`install_stack` in a thread beside others: what it says, and why it ended early."""
+    KEPT.lines = []
+    try:
+        install_stack(stack)
+    except CannotInstallError as problem:
+        return KEPT.lines, problem
+    return KEPT.lines, None
+
+
+def verdict(codes: List[int], failed: List[str]) -> int:
+    """The command's exit code, from pytest's and the names of the checks that failed."""
     if failed:
         say(f"error: {', '.join(failed)} failed, see above the tests.")
     return max(codes) or int(bool(failed))

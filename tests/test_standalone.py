@@ -202,6 +202,27 @@ def test_any_failure_fails_the_command_and_all_the_rest_still_runs(
 
 
 @needs_links
+@needs_pins
+def test_the_second_environment_is_made_beside_the_checks_and_its_failure_comes_after_the_firsts_tests(
+    folder: Path, tools: Path
+) -> None:
+    (folder / "requirements-a1111.txt").open("a").write("a-package-of-tomorrow\n")
+    log = folder / ".venv" / "a1111" / "install.log"  # pip's: it is there as soon as that install has begun
+    waits = f"import os, sys, time\nend = time.monotonic() + 60\nwhile not os.path.exists({str(log)!r}):\n"
+    waits += "    time.sleep(0.02)\n    if time.monotonic() > end: sys.exit(1)\n"
+    (tools / "ruff.py").write_text(waits, encoding="utf-8")  # it would wait in vain if that began after the checks
+    done = start(folder, "test", PYTHONPATH=str(tools), PIP_INDEX_URL=CLOSED, pytest_newest="3")
+    assert done.returncode == 1
+    assert [line.split(" -")[0] for line in done.stdout.splitlines()] == [
+        *("ruff check: passed", "ruff format: passed", "mypy: passed", "import-linter: passed"),
+        *("pytest on the stack newest:", "pytest newest"),
+    ]
+    first, last = done.stderr.splitlines()
+    assert first == "Installing what AUTOMATIC1111 pins ..."
+    assert last.startswith("error: the package index can't be reached, so what AUTOMATIC1111 pins can't be installed")
+
+
+@needs_links
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
