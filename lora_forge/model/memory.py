@@ -114,6 +114,8 @@ def checkpointing(model: BorrowedModel, config: TrainConfig) -> Checkpointing:
     needed += trained_numbers(model.info.family, config) * share * _BYTES_A_TRAINED_WEIGHT
     needed += 0 if device.type == "cpu" else _ELSEWHERE_BYTES
     free = free_memory_bytes(device)
+    if free is not None:  # a UNet that is lent from elsewhere is still to come
+        free = max(0, free - sum(p.nbytes for p in model.unet.parameters() if p.device.type != device.type))
     return Checkpointing(_is_checkpointed(config, model.info.family, device, needed, free), int(needed), free)
 
 
