@@ -171,7 +171,8 @@ class TrainConfig:
     base_storage: BaseStorage = setting(
         "as_lent",
         "How the frozen base lies in memory while learning: as it was loaded, or in 8 bits, half of fp16; its numbers "
-        "get coarser by about 3 %. A WebUI's own checkpoint stays as it lends it.",
+        "get coarser by about 3 %. A WebUI's checkpoint stays as it is on the card; with --medvram the copy for the "
+        "run follows this.",
     )
     graphs: Literal["auto", "off"] = setting(
         "auto",

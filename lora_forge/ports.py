@@ -178,7 +178,7 @@ class Host(Protocol):
 
 @runtime_checkable
 class StoresBase(Protocol):
-    """A host that reads checkpoints itself, and so can say how their weights lie in memory; a WebUI's stay its own."""
+    """A host whose loans, or some of them, are copies of its own making, and so can lie in memory as one likes."""
 
     def stored_as(self, storage: BaseStorage) -> AbstractContextManager[None]:
         """Lend the checkpoint with its UNet stored so while this is open."""

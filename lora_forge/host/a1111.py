@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from lora_forge.config import Family, PredictionType
+from lora_forge.config import BaseStorage, Family, PredictionType
 from lora_forge.errors import CheckpointError
 from lora_forge.host.webui import WebUIHost
 from lora_forge.i18n import Said, word
@@ -43,6 +43,7 @@ class A1111Host(WebUIHost):
 
         super().__init__()
         self.name = f"AUTOMATIC1111 {launch_utils.git_tag()}"  # as its page shows
+        self._storage: BaseStorage = "as_lent"
 
     def info(self) -> BaseInfo:
         """What is in memory now, which may not yet be what the settings name."""
@@ -100,8 +101,17 @@ class A1111Host(WebUIHost):
         with torch.no_grad():
             _take_off_loras(model)
         with _on_device(model) as note:
-            yield _build(model, note)
+            yield _build(model, note, self._storage)
             _refuse_change_of(lent)
+
+    @contextlib.contextmanager
+    def stored_as(self, storage: BaseStorage) -> Iterator[None]:
+        """Where a run has a copy of the UNet anyway (--medvram), it is made so; one in the host's memory stays."""
+        self._storage = storage
+        try:
+            yield
+        finally:
+            self._storage = "as_lent"
 
     def _networks(self) -> dict[str, tuple[Any, State]]:
         model = _model_in_memory()
@@ -238,18 +248,20 @@ def _refuse_changed_weights(model: Any) -> None:
     """What the UNet in memory must not be, to be trained on.
 
     Raises:
-        CheckpointError: it is replaced by another engine, or kept in 8 bits.
+        CheckpointError: it is replaced by another engine, or kept in 8 bits that are no plain floats.
     """
     from modules import sd_unet
 
-    unet = model.model.diffusion_model
+    from lora_forge.model.recast import FLOATS_IN_8_BITS
+
     if sd_unet.current_unet is not None:
         label = str(getattr(sd_unet.current_unet_option, "label", "another engine"))
         what = "The WebUI draws with {label} in place of the checkpoint's own UNet."
         raise CheckpointError(
             what, 'Set "SD Unet" to None in the settings, make a picture, then start again.', label=label
         )
-    small = next((str(p.dtype) for p in unet.parameters() if p.element_size() == 1), None)
+    kinds = {p.dtype for p in model.parameters() if p.element_size() == 1}
+    small = next((str(kind) for kind in kinds if kind not in FLOATS_IN_8_BITS), None)
     if small is not None:
         raise CheckpointError(
             "The WebUI keeps this checkpoint in 8 bits ({dtype}), which can't be trained on.",
@@ -315,8 +327,9 @@ def _on_device(model: Any) -> Iterator[str]:
             sd_models.send_model_to_cpu(model)
 
 
-def _build(model: Any, note: str) -> BorrowedModel:
-    """On the host's memory; what lies elsewhere is to visit the device where pictures are made (`Residence`).
+def _build(model: Any, note: str, storage: BaseStorage) -> BorrowedModel:
+    """On the host's memory; what lies elsewhere is to visit the device where pictures are made (`Residence`), the UNet
+    in 8 bits where ``storage`` says so: it would be a copy in any case.
 
     Raises:
         CheckpointError: a part differs from its family's.
@@ -324,6 +337,8 @@ def _build(model: Any, note: str) -> BorrowedModel:
     import torch
     from modules import devices
 
+    from lora_forge.host.casting import compute_as_norms
+    from lora_forge.model.recast import store_in_fp8
     from lora_forge.model.residence import settle
     from lora_forge.model.schedule import rescale_zero_terminal_snr
     from lora_forge.model.views import build_text_towers, build_unet, build_vae
@@ -333,8 +348,11 @@ def _build(model: Any, note: str) -> BorrowedModel:
     device = torch.empty(0, device=devices.device).device  # with its number
     unet, vae, towers = build_unet(state, facts), build_vae(state, facts), build_text_towers(state, facts)
     del state
-    for module in (unet, vae, *(tower.module for tower in towers)):
+    dtype = compute_as_norms(unet, [tower.module for tower in towers])
+    for module in (vae, *(tower.module for tower in towers)):
         settle(module, device)
+    if not settle(unet, device) and storage == "fp8":
+        store_in_fp8(unet, device)
     if facts.family is Family.SDXL and vae.dtype is torch.float16:
         vae = vae.float()  # a copy of 335 MB: in half precision it overflows on many pictures
     schedule = _schedule(model)
@@ -349,7 +367,7 @@ def _build(model: Any, note: str) -> BorrowedModel:
         alphas_cumprod=schedule,
         vae_scale=facts.vae_scale,
         device=device,
-        dtype=unet.dtype,
+        dtype=dtype,
         notes={"memory": note} if note else {},
     )
 

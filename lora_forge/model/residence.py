@@ -191,11 +191,13 @@ def _is_read_from_file(module: nn.Module) -> bool:
     return any(hasattr(parameter, _IN_FILE) for parameter in module.parameters())
 
 
-def settle(module: nn.Module, device: torch.device) -> None:
-    """``module``, lent by a host, belongs to ``device``: what it has beside its parameters goes there, if they are
-    there. If not, it stays whole where it is, to visit ``device`` when it is called."""
-    if all(_is_on(parameter, device) for parameter in module.parameters()):
+def settle(module: nn.Module, device: torch.device) -> bool:
+    """Whether ``module``, lent by a host, is on ``device``; then what it has beside its parameters goes there too.
+    If not, it stays whole where it is, to visit ``device`` when it is called."""
+    is_there = all(_is_on(parameter, device) for parameter in module.parameters())
+    if is_there:
         module.to(device)
+    return is_there
 
 
 def _is_on(tensor: Tensor, device: torch.device) -> bool:

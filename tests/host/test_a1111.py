@@ -16,9 +16,10 @@ from lora_forge.dataset.prepared import PreparedSet
 from lora_forge.errors import CheckpointError
 from lora_forge.host.a1111 import A1111Host
 from lora_forge.lora_file.writer import save_lora
+from lora_forge.model.recast import is_in_fp8
 from lora_forge.model.residence import TEXT, UNET, VAE, residence_of
 from lora_forge.model.schedule import alphas_cumprod
-from lora_forge.ports import DrawingWay
+from lora_forge.ports import DrawingWay, stored_as
 from tests.host import contract
 from tests.host.conftest import random_lora
 from tests.host.standin.a1111 import A1111StandIn
@@ -269,6 +270,18 @@ def test_with_lowvram_the_networks_stay_with_the_host_to_visit_the_device(world:
         assert residence_of(model).away == {UNET, VAE, TEXT}
         assert "--medvram" in model.notes["memory"]
         assert {p.device.type for p in world.program.model.parameters()} == {"cpu"}
+    assert before.differences(world.host.traces()) == ()
+
+
+def test_with_lowvram_the_copy_of_the_unet_may_be_in_eight_bits(world: ToyWorld) -> None:
+    world.program.modules["modules.devices"].device = torch.device("meta")
+    world.program.model.lowvram = True
+    before = world.host.traces()
+    for storage in ("fp8", "as_lent"):
+        with stored_as(world.host, storage), world.host.borrow() as model:
+            assert is_in_fp8(model.unet) == (storage == "fp8")
+            layer = model.unet.mid_block.resnets[0].conv1
+            assert (layer.weight.device.type, layer.bias.device.type) == ("meta" if storage == "fp8" else "cpu", "cpu")
     assert before.differences(world.host.traces()) == ()
 
 
