@@ -20,6 +20,7 @@ from lora_forge.host.webui import WebUIHost
 from lora_forge.i18n import Said, word
 from lora_forge.model import keymap
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts, unet_family
+from lora_forge.model.recast import FLOATS_IN_8_BITS
 from lora_forge.ports import BaseInfo, BorrowedModel, Traces
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _family(model: Any, title: str) -> Family:
     if not all(hasattr(originals.clip.cond_stage_model, name) for name in _TEXT_NAMES[family]):
         raise CheckpointError("{title} is a refiner: LoRAs are trained on the base.", _PLAIN, title=title)
     small = next((str(t.dtype) for t in state.values() if t.is_floating_point() and t.element_size() == 1), None)
-    if small is not None:
+    if small is not None and not _is_widened(originals.unet.model, state):
         raise CheckpointError(
             "{title} is held in 8 bits ({dtype}), which can't be trained on.",
             "Turn FP8 off in the settings, and choose the fp16, bf16 or fp32 form of this file.",
@@ -189,6 +190,14 @@ def _family(model: Any, title: str) -> Family:
             dtype=small.removeprefix("torch."),
         )
     return family
+
+
+def _is_widened(unet: Any, state: Mapping[str, torch.Tensor]) -> bool:
+    """Plain floats of eight bits, which the host says in what type it computes with."""
+    kinds = {t.dtype for t in state.values() if t.is_floating_point() and t.element_size() == 1}
+    has_scales = any(key.endswith(("scale_weight", "weight_scale", "scaled_fp8")) for key in state)
+    is_told = getattr(unet, "manual_cast_dtype", None) is not None
+    return is_told and not has_scales and kinds <= {*FLOATS_IN_8_BITS}
 
 
 def _prediction(model: Any, title: str) -> PredictionType:

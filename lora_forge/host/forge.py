@@ -16,12 +16,14 @@ from lora_forge.host.webui import WebUIHost
 from lora_forge.i18n import Said, word
 from lora_forge.model.detect import VAE_SCALES, CheckpointFacts
 from lora_forge.model.read import read_facts
+from lora_forge.model.recast import FLOATS_IN_8_BITS
 from lora_forge.ports import BaseInfo, BorrowedModel, Traces
 
 if TYPE_CHECKING:
     from lora_forge.host.live_parts import LiveParts
 
-PLAIN_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_PLAIN = (torch.float32, torch.float16, torch.bfloat16, *FLOATS_IN_8_BITS)
+_SCALES = (".scale_weight", ".weight_scale")
 _TEXT_NAMES = {Family.SD1: ("clip_l",), Family.SD2: ("clip_h",), Family.SDXL: ("clip_l", "clip_g")}
 _PREDICTIONS: tuple[PredictionType, ...] = ("epsilon", "v_prediction")
 _FIRST_PICTURE = "Make one picture with it in txt2img, so that Forge loads it; then come back."
@@ -185,12 +187,12 @@ def _refuse_engine(engine: Any, title: str) -> None:
         what = "{title} is a {kind} model: LoRA Forge trains SD1.x, SD2.x and SDXL."
         raise CheckpointError(what, plain, title=title, kind=type(engine).__name__)
     unet = engine.forge_objects_original.unet.model
-    storage, channels = unet.storage_dtype, unet.diffusion_model.state_dict()["input_blocks.0.0.weight"].shape[1]
-    if engine.is_inpaint or channels != 4:
+    state, storage = unet.diffusion_model.state_dict(), unet.storage_dtype
+    if engine.is_inpaint or state["input_blocks.0.0.weight"].shape[1] != 4:
         raise CheckpointError("{title} is an inpainting or editing checkpoint.", plain, title=title)
     if not all(hasattr(engine.forge_objects_original.clip.cond_stage_model, name) for name in _TEXT_NAMES[family]):
         raise CheckpointError("{title} is a refiner: LoRAs are trained on the base.", plain, title=title)
-    _refuse_low_bits(storage, title)
+    _refuse_low_bits(f"scaled {storage}" if any(key.endswith(_SCALES) for key in state) else storage, title)
     prediction = unet.predictor.prediction_type
     if prediction not in _PREDICTIONS:
         what = "{title} predicts {prediction!r}; LoRA Forge knows noise (epsilon) and velocity (v_prediction)."
@@ -198,13 +200,16 @@ def _refuse_engine(engine: Any, title: str) -> None:
 
 
 def _refuse_low_bits(storage: Any, title: str) -> None:
-    """``storage``: a dtype, or the name of a quantization; None is Forge's own choice, which is a plain one."""
-    if storage is not None and storage not in PLAIN_DTYPES:
+    """``storage``: a dtype, or the name of a quantization; None is Forge's own choice, which is a plain one.
+
+    Plain floats of eight bits have no scales: Forge draws with what they say, and so do we.
+    """
+    if storage is not None and storage not in _PLAIN:
         raise CheckpointError(
             "{title} is held in low bits ({storage}), which can't be trained on.",
             "Set 'Diffusion in Low Bits' to Automatic, or choose the fp16, bf16 or fp32 form of this file.",
             title=title,
-            storage=str(storage).removeprefix("torch."),
+            storage=str(storage).replace("torch.", ""),
         )
 
 

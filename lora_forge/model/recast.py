@@ -19,9 +19,7 @@ from torch import Tensor, nn
 
 from lora_forge.errors import ConfigError
 
-FLOATS_IN_8_BITS = tuple(
-    getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
-)
+FLOATS_IN_8_BITS = tuple(getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name))
 """The plain ones of this torch, from 2.1 on: a number is what its own bits say."""
 _BLOCKS = ("down_blocks", "mid_block", "up_blocks")  # the rest of a UNet is 1 % of it, and everything passes through it
 _MOST = 448.0  # the largest number of float8_e4m3fn

@@ -71,7 +71,8 @@ _NOT_CHECKPOINTED = word(
     "Gradient checkpointing is off: about {needed} GB beside the checkpoint are needed, {free} GB are free."
 )
 _NOT_IN_FP8 = word(
-    "base_storage=fp8 is left out: this checkpoint was lent by a WebUI, which says itself how it lies in memory."
+    "base_storage=fp8 is left out: a WebUI's checkpoint lies in memory as the WebUI wants it. For 8 bits use its own "
+    'setting: "FP8 weight" in AUTOMATIC1111, "Diffusion in Low Bits" (float8) in Forge.'
 )
 _GB = 1e9
 
@@ -249,7 +250,10 @@ class _Run:
         return found.is_on
 
     def _storage(self) -> str:
-        """How the base lies in memory; asked for in eight bits, a host's own stays as it lends it, and that is said."""
+        """How the base lies in memory; asked for in eight bits, a host's own stays as it lends it, and that is said.
+
+        A host may hold it in eight bits by itself: the file says so too.
+        """
         is_small = is_in_fp8(self.model.unet)
         if self.config.base_storage == "fp8" and not is_small:
             self.emit(Warned(_NOT_IN_FP8))

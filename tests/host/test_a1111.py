@@ -202,11 +202,10 @@ def test_another_engine_is_refused(world: ToyWorld) -> None:
     refuse_to_lend(world, r"draws with \[TRT\] sd1 in place of")
 
 
-def test_eight_bits_are_refused(world: ToyWorld) -> None:
-    for module in world.program.model.model.diffusion_model.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.to(torch.float8_e4m3fn)
-    refuse_to_lend(world, r"in 8 bits \(float8_e4m3fn\)")
+def test_eight_bits_that_are_no_floats_are_refused(world: ToyWorld) -> None:
+    layer = world.program.model.model.diffusion_model.time_embed.get_submodule("0")
+    layer.weight = torch.nn.Parameter(layer.weight.to(torch.int8), requires_grad=False)
+    refuse_to_lend(world, r"in 8 bits \(int8\)")
 
 
 def test_velocity_of_another_kind_is_refused(world: ToyWorld) -> None:

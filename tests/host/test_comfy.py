@@ -121,8 +121,12 @@ def originals(world: ComfyWorld) -> Any:
     return world.program.model.forge_objects_original
 
 
-def test_eight_bits_are_refused(world: ComfyWorld) -> None:
-    originals(world).unet.model.diffusion_model.to(torch.float8_e4m3fn)
+def test_eight_bits_of_unknown_meaning_are_refused(world: ComfyWorld) -> None:
+    """Where the host does not say what it computes in, or keeps scales beside them."""
+    network = originals(world).unet.model.diffusion_model.to(torch.float8_e4m3fn)
+    refuse_to_lend(world, r"held in 8 bits \(float8_e4m3fn\)")
+    originals(world).unet.model.manual_cast_dtype = torch.float32
+    network.register_buffer("scaled_fp8", torch.ones(1))
     refuse_to_lend(world, r"held in 8 bits \(float8_e4m3fn\)")
 
 

@@ -154,13 +154,20 @@ def refuse_to_lend(world: ForgeWorld, words: str) -> None:
     assert world.program.modules["modules.progress"].current_task is None
 
 
-@pytest.mark.parametrize("storage", ["nf4", "fp4", "gguf", torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("storage", ["nf4", "fp4", "gguf", torch.int8])
 def test_quantized_bases_are_refused(storage: Any, world: ForgeWorld) -> None:
     world.program.engine.forge_objects_original.unet.model.storage_dtype = storage
     name = str(storage).removeprefix("torch.")
     refuse_to_lend(world, f"held in low bits \\({name}\\)")
     with pytest.raises(CheckpointError, match="Diffusion in Low Bits"):
         world.host.info()
+
+
+def test_eight_bits_with_scales_are_refused(world: ForgeWorld) -> None:
+    kernel = world.program.engine.forge_objects_original.unet.model
+    kernel.storage_dtype = torch.float8_e4m3fn
+    kernel.diffusion_model.time_embed.get_submodule("0").register_buffer("scale_weight", torch.ones(1))
+    refuse_to_lend(world, r"held in low bits \(scaled float8_e4m3fn\)")
 
 
 def test_other_engines_are_refused_by_name(world: ForgeWorld) -> None:

@@ -71,7 +71,9 @@ class ToyWorld:
         path = self.folder() / "as-drawn.safetensors"
         with safe_open(str(self.path), framework="pt") as file:
             metadata = file.metadata()
-        save_file({key: tensor.detach().clone() for key, tensor in self._as_drawn().items()}, path, metadata)
+        # In float32, whatever the program stores: there is no reading eight bits and computing in more.
+        drawn = {key: t.detach().to(self.program.file[key].dtype, copy=True) for key, t in self._as_drawn().items()}
+        save_file(drawn, path, metadata)
         with StandaloneHost(path, device="cpu").borrow() as own:
             words = asked.prompt.partition("<lora:")[0]
             return txt2img(own, dataclasses.replace(asked, prompt=words), self.host.rounds_timesteps)

@@ -125,7 +125,7 @@ class Networks(Lists):
         for deltas in [network.modules for network in self.loaded_networks]:
             for name, tensor in layer.named_parameters():
                 if (delta := deltas.get(f"{layer.network_layer_name}.{name}")) is not None:
-                    tensor.copy_(tensor + delta)
+                    tensor.copy_(tensor.float() + delta)
         layer.network_current_names = wanted
 
     def load_network(self, name: str, on_disk: Any) -> Any:
@@ -184,6 +184,17 @@ class A1111StandIn(StandIn):
         super().install(monkeypatch)
         monkeypatch.setattr(nn.Linear, "forward", nn.Linear.forward)  # the extension patches it for the whole program
 
+    def store_in(self, kind: torch.dtype) -> None:
+        """The setting "FP8 weight": Linear and Conv2d of all but the VAE; ``file`` gets the values that are left."""
+        theirs = self.model.first_stage_model
+        self.model.first_stage_model = None
+        for module in self.model.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.to(kind)
+        self.model.first_stage_model = theirs
+        live = self.tensors()
+        self.file = {key: live[key].detach().to(tensor.dtype) for key, tensor in self.file.items()}
+
     def host(self) -> A1111Host:
         """Ours; the modules must be installed."""
         return A1111Host()
@@ -198,7 +209,7 @@ class A1111StandIn(StandIn):
             for layer in self.model.network_layer_mapping.values():  # as each layer's forward does
                 self.networks.network_apply_weights(layer)
         words = [f"{seed} {prompt}".encode()]
-        words += [t.detach().numpy().tobytes() for key, t in sorted(self.model.state_dict().items())]
+        words += [t.detach().float().numpy().tobytes() for key, t in sorted(self.model.state_dict().items())]
         return b"".join(words)
 
     def deltas(self, path: Path, is_strict: bool = True) -> dict[str, torch.Tensor]:

@@ -88,7 +88,14 @@ class Objects(SimpleNamespace):
 class Engine:
     """StableDiffusion, StableDiffusion2, StableDiffusionXL."""
 
-    def __init__(self, path: Path, info: Any, text_heads: tuple[int, ...], text_dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: Any,
+        text_heads: tuple[int, ...],
+        text_dtype: torch.dtype,
+        storage: torch.dtype | None = None,
+    ) -> None:
         family = read_facts(path).family
         self.is_sd1, self.is_sd2, self.is_sdxl = (family is one for one in (Family.SD1, Family.SD2, Family.SDXL))
         self.is_inpaint, self.sd_checkpoint_info, self.current_lora_hash = False, info, "[]"
@@ -97,10 +104,10 @@ class Engine:
         with torch.inference_mode():
             unet, vae = parts.unet_and_vae(load_file(path))
             kernel: Any = nn.Module()
-            kernel.diffusion_model, kernel.predictor = unet, nn.Module()
+            kernel.diffusion_model, kernel.predictor = unet.to(storage or torch.float32), nn.Module()
             kernel.predictor.register_buffer("alphas_cumprod", parts.schedule())
             kernel.predictor.prediction_type = "epsilon"
-            kernel.storage_dtype = kernel.computation_dtype = torch.float32
+            kernel.storage_dtype, kernel.computation_dtype = storage or torch.float32, torch.float32
             text: Any = nn.Module()
             for (name, state), heads in zip(states.items(), text_heads, strict=False):
                 text.add_module(name, self._tower(state, heads, text_dtype))
@@ -183,7 +190,8 @@ class ForgeStandIn(StandIn):
             raise self.load_error
         torch.rand(3)
         self.loads += 1
-        self.data.sd_model = Engine(self.path, self.checkpoint, *self._towers)
+        storage = self.wanted.get("unet_storage_dtype")
+        self.data.sd_model = Engine(self.path, self.checkpoint, *self._towers, storage)
         self.places = parts.places(self.file, parts.text_states(self.path))
         self.data.forge_hash = str(self.wanted)
         return self.data.sd_model, True
