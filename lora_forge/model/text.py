@@ -18,6 +18,7 @@ from lora_forge.ports import BorrowedModel, TextTower
 
 ROWS = 16  # chunks that a card encodes at a time: enough to be worth its launches, few enough for a small one
 CHUNK = 75  # tokens between BOS and EOS
+TOKENS = CHUNK + 2
 COMMA_BACKTRACK = 20  # the hosts' default: a tag cut by a chunk's end moves whole if its comma is that near
 _COMMA = ",</w>"
 
@@ -30,16 +31,17 @@ class Conditioning:
     pooled: torch.Tensor | None = None
 
 
-def encode(model: BorrowedModel, captions: Sequence[str], clip_skip: int = 1) -> Conditioning:
+def encode(model: BorrowedModel, captions: Sequence[str], clip_skip: int = 1, least_chunks: int = 1) -> Conditioning:
     """Encode captions with the model's text encoders, in their dtype and on their device.
 
-    Captions of one call are filled up with empty chunks to the longest, as the hosts do within a batch; encode alone
-    what must not depend on its neighbours. Differentiable when gradients are enabled. ``clip_skip`` counts layers
+    Captions of one call are filled up with empty chunks to the longest and to ``least_chunks`` (a host that encodes by
+    itself knows only the first), as the hosts do within a batch; encode alone what must not depend on its neighbours.
+    Differentiable when gradients are enabled. ``clip_skip`` counts layers
     from the end, 1 is the last; SDXL always takes the last but one of both towers, as its hosts do.
     """
     if model.host_encode is not None:
         return Conditioning(*model.host_encode(captions, clip_skip))
-    ids = [chunk_ids(tower, captions) for tower in model.text_towers]
+    ids = [chunk_ids(tower, captions, least_chunks) for tower in model.text_towers]
     rows = _encode_ids(model, [each.flatten(0, 1) for each in ids], clip_skip)
     hidden = rows.hidden.reshape(len(captions), -1, rows.hidden.shape[-1])
     return Conditioning(hidden, None if rows.pooled is None else rows.pooled[:: ids[0].shape[1]])
@@ -97,10 +99,15 @@ def _run(module: Any, ids: torch.Tensor, clip_skip: int, is_sdxl: bool) -> tuple
     return getattr(module, "text_model", module).final_layer_norm(output.hidden_states[-clip_skip]), projected
 
 
-def chunk_ids(tower: TextTower, captions: Sequence[str]) -> torch.Tensor:
-    """Token ids (B, n, 77) int64; n is the longest caption's number of chunks."""
+def count_chunks(model: BorrowedModel, caption: str) -> int:
+    """How many chunks ``caption`` fills, at least one; 1 where only the host could tell."""
+    return len(token_chunks(model.text_towers[0], caption)) if model.text_towers else 1
+
+
+def chunk_ids(tower: TextTower, captions: Sequence[str], least_chunks: int = 1) -> torch.Tensor:
+    """Token ids (B, n, 77) int64; n is the longest caption's number of chunks, or ``least_chunks`` if that is more."""
     chunked = [token_chunks(tower, caption) for caption in captions]
-    count = max(len(chunks) for chunks in chunked)
+    count = max(least_chunks, *(len(chunks) for chunks in chunked))
     empty = _close([], tower.pad_token_id)
     return torch.tensor([chunks + [empty] * (count - len(chunks)) for chunks in chunked], dtype=torch.int64)
 

@@ -38,6 +38,14 @@ class Dropout:
     micro: int = 0
     rows: tuple[int, ...] = ()
 
+    def computed(self, count: int) -> list[int]:
+        """The numbers of a layer's ``count`` rows among those of the whole batch. A text encoder has several for each
+        of the batch's: the chunks of its caption, of which all captions have as many."""
+        chunks = count // len(self.rows) if self.rows else 0
+        if chunks * len(self.rows) != count:
+            return list(range(count))
+        return [row * chunks + chunk for row in self.rows for chunk in range(chunks)]
+
 
 @dataclass(eq=False)
 class Adapter:
@@ -103,9 +111,7 @@ class Adapter:
         if self._mask is None or self._mask_key != key:
             seed = stable_seed(dropout.seed, "rank_dropout", dropout.step, dropout.micro, self.site.name)
             generator = torch.Generator().manual_seed(seed)
-            count, rows = hidden.shape[0], list(dropout.rows)
-            if len(rows) != count:
-                rows = list(range(count))
+            rows = dropout.computed(hidden.shape[0])
             keep = torch.rand((rows[-1] + 1, self.rank), generator=generator)[rows] >= dropout.chance
             self._mask = (keep.float() / (1.0 - dropout.chance)).to(hidden.device, hidden.dtype)
             self._mask_key = key

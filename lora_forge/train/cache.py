@@ -18,7 +18,7 @@ from lora_forge.events import Emit, Warned
 from lora_forge.i18n import word
 from lora_forge.i18n.reasons import reason
 from lora_forge.model.devices import fetch
-from lora_forge.model.text import ROWS, Conditioning, caption_ids, encode, encode_rows
+from lora_forge.model.text import ROWS, TOKENS, Conditioning, caption_ids, encode, encode_rows
 from lora_forge.ports import BorrowedModel
 from lora_forge.train.ahead import made_ahead, threads_for
 from lora_forge.train.fingerprints import digest, module_fingerprint
@@ -124,7 +124,7 @@ def text_fingerprint(model: BorrowedModel) -> str:
 class TextSource(Protocol):
     """Where a step's text embeddings come from."""
 
-    def get(self, captions: Sequence[str]) -> Conditioning: ...
+    def get(self, captions: Sequence[str], least_chunks: int = ...) -> Conditioning: ...
 
     def warm(self, captions: Sequence[str], should_stop: Callable[[], bool] = ...) -> None: ...
 
@@ -157,9 +157,9 @@ class CachedText:
         self._memory: OrderedDict[str, Conditioning] = OrderedDict()
         self._bytes, self._most_bytes = 0, TEXT_MEMORY_BYTES if most_bytes is None else most_bytes
 
-    def get(self, captions: Sequence[str]) -> Conditioning:
-        """Embeddings of the captions, in order: hidden (B, 77n, D), pooled (B, P) or None."""
-        return self._join([self._one(caption) for caption in captions])
+    def get(self, captions: Sequence[str], least_chunks: int = 1) -> Conditioning:
+        """Embeddings of the captions, in order: hidden (B, 77n, D), n >= ``least_chunks``, pooled (B, P) or None."""
+        return self._join([self._one(caption) for caption in captions], least_chunks)
 
     def warm(self, captions: Sequence[str], should_stop: Callable[[], bool] = lambda: False) -> None:
         """Encode ``captions`` ahead, each once; those on disk are only read. ``should_stop`` is asked between two."""
@@ -253,11 +253,11 @@ class CachedText:
             self._bytes -= _size(self._memory.popitem(last=False)[1])
         return found
 
-    def _join(self, parts: Sequence[Conditioning]) -> Conditioning:
+    def _join(self, parts: Sequence[Conditioning], least_chunks: int) -> Conditioning:
         """One batch; shorter captions get the empty caption's chunk behind them, as the hosts do."""
-        if len(parts) == 1:
+        length = max(least_chunks * TOKENS, *(part.hidden.shape[1] for part in parts))
+        if len(parts) == 1 and parts[0].hidden.shape[1] == length:
             return parts[0]
-        length = max(part.hidden.shape[1] for part in parts)
         hidden = torch.cat([self._padded(part.hidden, length) for part in parts])
         pooled = [part.pooled for part in parts if part.pooled is not None]
         return Conditioning(hidden, torch.cat(pooled) if pooled else None)
@@ -276,9 +276,9 @@ class LiveText:
     def __init__(self, model: BorrowedModel, clip_skip: int) -> None:
         self._model, self._clip_skip = model, clip_skip
 
-    def get(self, captions: Sequence[str]) -> Conditioning:
-        """Embeddings of the captions, in order: hidden (B, 77n, D), pooled (B, P) or None."""
-        return encode(self._model, list(captions), self._clip_skip)
+    def get(self, captions: Sequence[str], least_chunks: int = 1) -> Conditioning:
+        """Embeddings of the captions, in order: hidden (B, 77n, D), n >= ``least_chunks``, pooled (B, P) or None."""
+        return encode(self._model, list(captions), self._clip_skip, least_chunks)
 
     def warm(self, captions: Sequence[str], should_stop: Callable[[], bool] = lambda: False) -> None:
         """Nothing can be done ahead."""

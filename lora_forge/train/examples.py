@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from lora_forge.dataset.captions import compose_caption
 from lora_forge.dataset.prepared import PreparedImage, load_mask
 from lora_forge.model.latents import VAE_FACTOR
 from lora_forge.model.sdxl import added_conditions, time_ids
-from lora_forge.model.text import Conditioning
+from lora_forge.model.text import Conditioning, count_chunks
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import draws, objective
 from lora_forge.train.cache import TextSource
 from lora_forge.train.draws import Visit
 from lora_forge.train.encoding import ImageLatents
+
+_COUNTED_CAPTIONS = 4096  # of other processes, whose lengths are remembered: to count one takes half a millisecond
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,28 @@ class Examples:
     ) -> None:
         self._model, self._config, self._text = model, config, text
         self._images, self._latents = images, latents
+        self._chunks = lru_cache(_COUNTED_CAPTIONS)(partial(count_chunks, model))
         self._masks = [self._mask(index) for index in range(len(images))]
         self._time_ids = [size_ids(image) for image in images] if model.info.family is Family.SDXL else None
 
-    def of(self, visits: Sequence[Visit]) -> Inputs:
-        """What a step sees of these visits, which share a bucket."""
+    def of(self, visits: Sequence[Visit], together: Sequence[Visit] = ()) -> Inputs:
+        """What a step sees of these visits, which share a bucket. ``together``: their whole batch, the rest of
+        which other processes compute: texts are filled up to the longest of all of them."""
         seed = self._config.seed
         flips = [self._config.flip and draws.is_flipped(visit, seed) for visit in visits]
         latents = torch.stack([self._side(visit.image, flip) for visit, flip in zip(visits, flips, strict=True)])
         timesteps = torch.tensor([draws.timestep(visit, seed) for visit in visits], device=latents.device)
-        captions = [self.caption(visit) for visit in visits]
+        captions, others = [self.caption(visit) for visit in visits], set(together) - set(visits)
+        text = self._text.get(captions, max((self._chunks(self.caption(visit)) for visit in others), default=1))
         indices = [visit.image for visit in visits]
-        return self._inputs(indices, latents, self._noise(visits, latents), timesteps, captions, flips)
+        return self._inputs(indices, latents, self._noise(visits, latents), timesteps, text, flips)
 
     def fixed(self, image: int, noise: Tensor, timesteps: Tensor) -> Inputs:
         """One image at several timesteps, as it is: not flipped, its whole caption in its own order."""
         count = len(timesteps)
         latents = self._latents[image].plain.expand(count, -1, -1, -1)
-        captions = [self.plain_caption(image)] * count
-        return self._inputs([image] * count, latents, noise, timesteps, captions, [False] * count)
+        text = self._text.get([self.plain_caption(image)] * count)
+        return self._inputs([image] * count, latents, noise, timesteps, text, [False] * count)
 
     def caption(self, visit: Visit) -> str:
         """The text of this visit."""
@@ -145,7 +151,7 @@ class Examples:
         latents: Tensor,
         noise: Tensor,
         timesteps: Tensor,
-        captions: Sequence[str],
+        text: Conditioning,
         flips: Sequence[bool],
     ) -> Inputs:
         weights = [self._config.prior_weight if self._images[index].is_prior else 1.0 for index in indices]
@@ -156,7 +162,7 @@ class Examples:
             latents,
             noise,
             timesteps,
-            self._text.get(captions),
+            text,
             ids,
             torch.tensor(weights, device=latents.device),
             self._stacked_masks(indices, flips, latents),

@@ -97,7 +97,7 @@ class Stepper:
         for micro, visits in self._own(batches):
             rows = self._ranks.share(range(len(batches[micro].visits)), micro)
             self._network.use_dropout(step, micro, rows)
-            inputs = self._ahead.pop(visits, None) or self._examples.of(visits)
+            inputs = self._ahead.pop(visits, None) or self._examples.of(visits, batches[micro].visits)
             if self._model.residence is not None:
                 self._model.residence.rest()  # what encoded them has nothing more to do
             self._replays.run("batch", self._backward, (*inputs.tensors(), share))
@@ -151,7 +151,9 @@ class Stepper:
     def _prepare(self, upcoming: Step) -> None:
         """The next step's batches, while the card is at work on this one; a CPU is at work itself."""
         if self._model.device.type != "cpu" and not self._network.trains_text:
-            self._ahead = {visits: self._examples.of(visits) for _, visits in self._own(upcoming)}
+            self._ahead = {
+                visits: self._examples.of(visits, upcoming[micro].visits) for micro, visits in self._own(upcoming)
+            }
 
     def _own(self, batches: Step) -> list[tuple[int, tuple[Visit, ...]]]:
         """What this process computes of the step, with the numbers of the batches."""

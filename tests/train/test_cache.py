@@ -18,7 +18,7 @@ from lora_forge.model.text import Conditioning, encode
 from lora_forge.ports import BorrowedModel
 from lora_forge.train import cache as cache_module
 from lora_forge.train import encoding
-from lora_forge.train.cache import CachedText, TensorCache
+from lora_forge.train.cache import CachedText, LiveText, TensorCache
 from lora_forge.train.draws import latents_seed
 from lora_forge.train.encoding import LatentsWhenMet, encode_set
 from lora_forge.train.fingerprints import module_fingerprint
@@ -177,3 +177,16 @@ def test_a_short_caption_beside_a_long_one_gets_an_empty_chunk(model: BorrowedMo
     both = text.get(["a cat", long])
     assert both.hidden.shape == (2, 154, tiny.WIDTH)
     assert_close(both.hidden, encode(model, ["a cat", long], 1).hidden, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("source", [CachedText, LiveText])
+def test_text_can_be_asked_for_as_long_as_others(model: BorrowedModel, source: Any) -> None:
+    """As they would be beside a caption of so many chunks; what has more of its own keeps it."""
+    long = ", ".join(["snow"] * 60)
+    text = LiveText(model, 1) if source is LiveText else CachedText(model, 1, TensorCache(None, print), is_fixed=False)
+    with torch.no_grad():
+        expected = text.get(["a cat", long]).hidden[:1]
+        assert_close(text.get(["a cat"], 2).hidden, expected, atol=1e-6, rtol=1e-5)
+        assert text.get(["a cat"], 1).hidden.shape == (1, 77, tiny.WIDTH)
+        assert text.get(["a cat", "a dog"], 3).hidden.shape == (2, 231, tiny.WIDTH)
+        assert text.get([long], 1).hidden.shape == (1, 154, tiny.WIDTH)

@@ -27,9 +27,11 @@ class Captions:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.least_chunks: list[int] = []
 
-    def get(self, captions: Any) -> Conditioning:
+    def get(self, captions: Any, least_chunks: int = 1) -> Conditioning:
         self.asked += captions
+        self.least_chunks.append(least_chunks)
         return Conditioning(torch.zeros(len(captions), 77, tiny.WIDTH), torch.zeros(len(captions), 5))
 
     def warm(self, captions: Any) -> None:
@@ -55,6 +57,19 @@ def test_noise_and_timesteps_follow_the_visit_not_the_batch(model: BorrowedModel
     assert torch.equal(whole.timesteps, torch.cat([p.timesteps for p in parts]))
     assert whole.timesteps.dtype == torch.int64
     assert len(set(whole.timesteps.tolist())) == 4
+
+
+def test_a_share_of_a_batch_is_as_long_as_the_whole(model: BorrowedModel, prepared: PreparedSet) -> None:
+    """Only what the others have is counted: a text source sees for itself what it is given."""
+    long = ["snow, " * 60, "snow, " * 80]  # of 60 x 2 and 80 x 2 tokens and a trigger word
+    images = [prepared.images[0], *(dataclasses.replace(prepared.images[0], caption=one) for one in long)]
+    batch, captions = made(model, images)
+    whole = [Visit(image, "k", 1, 0) for image in range(3)]
+    for own in (whole, whole[:1], whole[1:2], whole[2:], whole[1:]):
+        batch.of(own, whole)
+    batch.of(whole[:1])
+    assert captions.least_chunks == [1, 3, 3, 2, 1, 1]
+    assert len(captions.asked) == 3 + 1 + 1 + 1 + 2 + 1
 
 
 def test_the_offset_shifts_whole_channels(model: BorrowedModel, prepared: PreparedSet) -> None:

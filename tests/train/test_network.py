@@ -16,6 +16,7 @@ from lora_forge.errors import LoraFileError, TrainingError
 from lora_forge.lora_file.keys import module_names, parts_of
 from lora_forge.lora_file.weights import LoraModule, LoraWeights, combine
 from lora_forge.ports import BaseInfo, BorrowedModel
+from lora_forge.train.adapters import Dropout
 from lora_forge.train.network import Network
 from tests.lora_file.models import full_size, run, small, tiny
 
@@ -194,6 +195,21 @@ def test_rank_dropout_is_a_function_of_step_and_silences_ranks() -> None:
         network.use_dropout(None)
         assert torch.equal(run(model), plain)
     assert not any(torch.equal(a, b) for a, b in [(first, second), (first, micro), (first, plain)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "found"),
+    [
+        ((0, 1), 2, [0, 1]),
+        ((1, 3), 2, [1, 3]),
+        ((1, 3), 6, [3, 4, 5, 9, 10, 11]),  # captions of three chunks
+        ((0, 1, 2), 3, [0, 1, 2]),
+        ((), 3, [0, 1, 2]),
+        ((0, 1), 3, [0, 1, 2]),
+    ],
+)
+def test_rows_of_a_share_are_those_of_the_whole_batch(rows: tuple[int, ...], count: int, found: list[int]) -> None:
+    assert Dropout(0, 0.5, 1, rows=rows).computed(count) == found
 
 
 def test_rank_dropout_keeps_the_mean_and_drops_whole_ranks_for_each_row() -> None:

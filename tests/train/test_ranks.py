@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lora_forge.errors import ConfigError, TrainingError
 from lora_forge.lora_file.writer import load_lora
@@ -55,7 +56,8 @@ def events(where: Path) -> list[str]:
 
 @together
 def test_two_processes_are_one_with_twice_the_batch(story: dict[str, list[Any]], place: Path) -> None:
-    """Ranks are silenced, text is learned, one photo has a bucket of its own, so that one process has nothing to do."""
+    """Ranks are silenced, text is learned; one photo has a caption of two chunks, the others of one; one has a bucket
+    of its own, so that one process has nothing to do."""
     (alone,), (first, second) = story["alone"], story["straight"]
     assert first["steps"] == second["steps"]
     assert len(alone["steps"]) == len(first["steps"]) == 4
@@ -71,6 +73,19 @@ def test_two_processes_are_one_with_twice_the_batch(story: dict[str, list[Any]],
     for name, weight in expected.weights.items():  # each has moved by up to 0.025
         assert (weight - found.weights[name]).abs().max() < 3e-5, name
     assert events(place / "straight") == events(place / "alone")
+
+
+@together
+def test_frozen_text_of_mixed_lengths_is_that_of_the_whole_batch(story: dict[str, list[Any]], place: Path) -> None:
+    """Captions a little over and under 75 tokens: how long one process's text is hangs on the other's."""
+    (alone,), (first, second) = story["frozen_alone"], story["frozen"]
+    assert first["steps"] == second["steps"]
+    assert len(alone["steps"]) == len(first["steps"]) == 2
+    for one, other in zip(alone["steps"], first["steps"], strict=True):
+        assert one == pytest.approx(other, rel=1e-6)
+    expected, found = newest(place / "frozen_alone"), newest(place / "frozen")
+    apart = [(weight - found.weights[name]).flatten() for name, weight in expected.weights.items()]
+    assert torch.cat(apart).norm() < 1e-3  # if each process filled up for itself, 0.26
 
 
 @together

@@ -6,6 +6,7 @@ Children are forked from a process that has only imported torch, so that a scena
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -38,6 +39,17 @@ SETTINGS = tiny.config(
     encode_ahead="on",
 )
 WHOLE = SETTINGS.replace(batch_size=2)  # what two processes with SETTINGS are
+FROZEN = SETTINGS.replace(
+    epochs=1,
+    te_learning_rate=0.0,
+    rank_dropout=0.0,
+    validation_photos=0,
+    preview_every_steps=0,
+    shuffle_tags=True,
+    tag_dropout=0.1,
+    seed=2,  # with this one the long caption is over 75 tokens at one visit, and under at another
+)
+LONG = ", ".join("abcdefghijklmnopqrstuvwxyz0123456789+!?%&=")  # 2 tokens a tag; about 75 with a tenth of them dropped
 STOP_AT, FAIL_AT = 1, 3  # a step; a forward pass of the UNet with gradients
 
 
@@ -78,6 +90,15 @@ def straight(child: Child) -> dict[str, Any]:
 
 def alone(child: Child) -> dict[str, Any]:
     return child.train(WHOLE)
+
+
+def frozen(child: Child) -> dict[str, Any]:
+    """A frozen text encoder, of captions that are drawn anew for each visit."""
+    return child.train(FROZEN)
+
+
+def frozen_alone(child: Child) -> dict[str, Any]:
+    return child.train(FROZEN.replace(batch_size=2))
 
 
 def stopped(child: Child) -> dict[str, Any]:
@@ -188,11 +209,19 @@ def _be(
         os._exit(code)
 
 
+def _with_a_long_caption(prepared: PreparedSet) -> PreparedSet:
+    """Of the two photos that share a batch one has words for two chunks: often one process has it, and one has not."""
+    *others, last = prepared.images
+    return dataclasses.replace(prepared, images=(*others, dataclasses.replace(last, caption=f"ohwx, {LONG}")))
+
+
 def main(root: Path) -> None:
-    given = tiny.build_model(), tiny.build_project(root / "project")
+    given = tiny.build_model(), _with_a_long_caption(tiny.build_project(root / "project"))
     found = {
         "alone": run(alone, root / "alone", *given, count=1),
         "straight": run(straight, root / "straight", *given),
+        "frozen_alone": run(frozen_alone, root / "frozen_alone", *given, count=1),
+        "frozen": run(frozen, root / "frozen", *given),
         "stopped": run(stopped, root / "stopped", *given),
     }
     shutil.copytree(root / "stopped", root / "stopped_alone")
