@@ -40,9 +40,9 @@ def _rss_mb() -> float:
 
 def run_rule(told: dict[str, Any] = Body(...)) -> dict[str, Any]:  # noqa: B008  FastAPI's way
     """Run ``rule`` of the contract with ``arguments``; gives its seconds, the memory it left, and its failure."""
-    from tests.host import contract, drawing_contract, real_world
+    from tests.host import contract, drawing_contract, real_eight_bits, real_world
 
-    places = (contract, drawing_contract, real_world)
+    places = (contract, drawing_contract, real_world, real_eight_bits)
     rule = next(getattr(place, told["rule"]) for place in places if hasattr(place, told["rule"]))
     world, began, before_mb = _world(), time.perf_counter(), _rss_mb()
     try:

@@ -289,47 +289,6 @@ def a_change_of_checkpoint_comes_afterwards(world: Any) -> None:
     assert world.draw() == before
 
 
-def low_bits_are_refused(world: Any) -> None:
-    """Forge's "Diffusion in Low Bits": said in a sentence before anything is loaded; lent again when it is off."""
-    from modules import shared
-    from modules_forge import main_entry
-
-    kept = shared.opts.forge_unet_storage_dtype
-    shared.opts.set("forge_unet_storage_dtype", "float8-e4m3fn")
-    main_entry.refresh_model_loading_parameters()  # as the page's dropdown does
-    try:
-        told = []
-        for look in (world.host.info, lambda: world.host.borrow().__enter__()):
-            try:
-                look()
-            except CheckpointError as error:
-                told.append(str(error))
-        assert ["low bits" in sentence for sentence in told] == [True, True]
-    finally:
-        shared.opts.set("forge_unet_storage_dtype", kept)
-        main_entry.refresh_model_loading_parameters()
-    with world.host.borrow() as model:
-        assert model.dtype in (torch.float32, torch.float16)
-
-
-def eight_bits_are_refused(world: Any) -> None:
-    """The setting "FP8 weight" of AUTOMATIC1111: said in a sentence, and lent again when it is off."""
-    kept = world.call("/sdapi/v1/options")["fp8_storage"]
-    world.call("/sdapi/v1/options", {"fp8_storage": "Enable"})
-    try:
-        told = ""
-        try:
-            with world.host.borrow():
-                pass
-        except CheckpointError as error:
-            told = str(error)
-        assert "in 8 bits" in told
-    finally:
-        world.call("/sdapi/v1/options", {"fp8_storage": kept})
-    with world.host.borrow() as model:
-        assert model.dtype is torch.float32 or model.dtype is torch.float16
-
-
 BAKED_STRENGTH = 0.7
 
 

@@ -19,6 +19,7 @@ from lora_forge.lora_file.writer import load_lora
 from lora_forge.model.keymap import UNET_PREFIX
 from lora_forge.model.recast import FLOATS_IN_8_BITS
 from lora_forge.train.network import Network
+from lora_forge.train.preview import draw_preview
 from lora_forge.train.run import RunResult, train
 from tests.host import contract
 from tests.host.conftest import TOY_HEADS
@@ -89,18 +90,12 @@ def _beside(source: Path, root: Path, tensors: contract.Tensors) -> Path:
     return path
 
 
-RULES = (
-    contract.memory_is_shared,
-    contract.modules_are_frozen,
-    contract.outputs_are_the_hosts,
-    contract.a_merged_lora_is_taken_off,
-    contract.the_model_is_empty_afterwards,
-)
+RULES = (contract.memory_is_shared, contract.modules_are_frozen, contract.outputs_are_the_hosts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
-def test_contract(host: str, build_world: BuildWorld) -> None:
+def test_what_is_lent(host: str, build_world: BuildWorld) -> None:
     """With a program that computes the same numbers in float32."""
     world = build_world(host)
     for rule in RULES:
@@ -108,12 +103,18 @@ def test_contract(host: str, build_world: BuildWorld) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["sd2", "sdxl"])
-def test_contract_of_other_families(family: str, build_world: BuildWorld) -> None:
-    """Parts of an OpenCLIP tower are Linear layers, parts are not."""
-    world = build_world("a1111", E5M2, family)
-    for rule in RULES[:3]:
+@pytest.mark.once
+def test_what_is_lent_of_sdxl(build_world: BuildWorld) -> None:
+    """Parts of its OpenCLIP tower are Linear layers, parts are not."""
+    world = build_world("a1111", E5M2, "sdxl")
+    for rule in RULES:
         rule(world)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_merged_lora_is_taken_off(build_world: BuildWorld) -> None:
+    contract.a_merged_lora_is_taken_off(build_world("a1111"))
 
 
 def test_which_parts_of_a1111_are_in_eight_bits(build_world: BuildWorld) -> None:
@@ -125,7 +126,7 @@ def test_which_parts_of_a1111_are_in_eight_bits(build_world: BuildWorld) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", ["a1111", "forge"])
 def test_a_run_learns_on_them_and_leaves_them_alone(
     host: str, build_world: BuildWorld, toy_paths: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -205,13 +206,14 @@ def _values(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
     return tuple(tensor.shape), tensor.detach().float().contiguous().numpy().tobytes()
 
 
-@pytest.mark.slow
-@pytest.mark.once
-def test_previews_are_the_hosts_pictures(build_world: BuildWorld) -> None:
-    """Without the LoRA to a thousandth of a level; with it the host rounds the sum to eight bits, which we do not."""
-    world = build_world("a1111")
-    world.levels = 1.5
-    contract.previews_are_the_hosts_pictures(world)
+def test_a_preview_is_the_hosts_picture(build_world: BuildWorld) -> None:
+    """Of the base. With a LoRA on it the host rounds their sum to eight bits once more, which we do not."""
+    world, told = build_world("a1111"), contract.settings().replace(preview_steps=4, preview_guidance=5.0)
+    with world.host.borrow() as model:
+        ours = draw_preview(model, told, "a red house", lambda: False)
+    assert ours is not None
+    theirs = world.picture(contract.request(told, "a red house"))
+    assert contract.apart(contract.pixels(ours), contract.pixels(theirs)) < 0.05
 
 
 @pytest.mark.parametrize("kind", FLOATS_IN_8_BITS)

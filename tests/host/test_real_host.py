@@ -57,8 +57,13 @@ def test_a_change_of_checkpoint_waits(program: Program) -> None:
     program.run("a_change_of_checkpoint_comes_afterwards" if IS_FORGE else "a_change_of_checkpoint_waits")
 
 
-def test_low_bits_are_refused(program: Program) -> None:
-    program.run("low_bits_are_refused" if IS_FORGE else "eight_bits_are_refused")
+def test_low_bits(program: Program) -> None:
+    """Plain floats of eight bits are trained on, what is quantized otherwise is refused."""
+    if IS_FORGE:
+        program.run("low_bits_are_refused")
+        program.run("low_bits_are_trained_on")
+    else:
+        program.run("eight_bits_are_trained_on")
 
 
 def test_a_baked_file_draws_what_its_strength_drew(program: Program) -> None:
