@@ -22,12 +22,10 @@ from lora_forge.events import CommandBox, Emit, RunEnded, RunStarted, StageDone,
 from lora_forge.i18n import Said, word
 from lora_forge.lora_file.metadata import dataset_facts
 from lora_forge.model.devices import empty_cache, peak_since_last
-from lora_forge.model.memory import checkpointing
-from lora_forge.model.recast import is_in_fp8
 from lora_forge.model.residence import residence_of
 from lora_forge.model.schedule import alphas_cumprod
 from lora_forge.ports import BorrowedModel
-from lora_forge.train import descent, fingerprints
+from lora_forge.train import descent, fingerprints, opening
 from lora_forge.train.batches import BatchPlan
 from lora_forge.train.captions_ahead import CaptionsAhead
 from lora_forge.train.descent import Grouping, Taken, same_but_size
@@ -40,42 +38,19 @@ from lora_forge.train.lease import training_lease
 from lora_forge.train.loop import MAX_SKIPPED_IN_A_ROW, MAX_SKIPPED_WITH_SCALER, Counters, Loop, Stepping, total_steps
 from lora_forge.train.material import Material, gathered
 from lora_forge.train.network import Network
-from lora_forge.train.optimizers import Trained, build_optimizer, is_self_scheduled, load_state, trained_of
+from lora_forge.train.optimizers import Trained, build_optimizer, load_state, trained_of
 from lora_forge.train.place import disk_said_plainly, place_held
 from lora_forge.train.preview import prompts_of
 from lora_forge.train.ranks import Bystander, Ranks
 from lora_forge.train.read_back import read_back
-from lora_forge.train.saving import PRECISIONS, STATE_DIR, Keeper, RunPlace
+from lora_forge.train.saving import STATE_DIR, Keeper, RunPlace, precision_of
 from lora_forge.train.small_convs import small_convs_as_products
 from lora_forge.train.state import RunState, ends_of, load_newest
 from lora_forge.train.step import Stepper
 from lora_forge.train.validation import Validation
 
 _FROM_START = word("No state was saved before the interruption: the run starts from the beginning.")
-_ANOTHER_END = word(
-    "The run was planned for {before} epochs and now has {now}: "
-    "from here on its learning rate ({schedule}) is that of the new length."
-)
-_LONGER = word(
-    "The run was done after {before} epochs and goes on to {now}: the epochs that are added are a cycle of their own, "
-    "the learning rate ({schedule}) begins at its full height again and falls to their end."
-)
-_OWN_SCHEDULE = word("The optimizer {optimizer} schedules itself: {schedule} is not used.")
 _LOWERED = word("The memory is full ({cause}). The run goes on from its last state with less: {what}")
-_OTHER_PRECISION = word("The checkpoint is lent in {used}: the run computes in that, not {asked}.")
-
-_CHECKPOINTED = word(
-    "Gradient checkpointing is on: without it about {needed} GB beside the checkpoint are needed, {free} GB are free."
-)
-_NOT_CHECKPOINTED = word(
-    "Gradient checkpointing is off: about {needed} GB beside the checkpoint are needed, {free} GB are free."
-)
-_NOT_IN_FP8 = word(
-    "base_storage=fp8 is left out: a WebUI's checkpoint lies in memory as the WebUI wants it. For 8 bits use its own "
-    'setting: "FP8 weight" in AUTOMATIC1111, "Diffusion in Low Bits" (float8) in Forge.'
-)
-_GB = 1e9
-
 PrepareAgain = Callable[[TrainConfig], PreparedSet]
 """The photos prepared for other settings; may raise :class:`StoppedError`."""
 
@@ -191,7 +166,7 @@ class _Run:
     def execute(self, cache_dir: Path) -> RunResult:
         residence = residence_of(self.model)
         model = self.model = dataclasses.replace(self.model, residence=residence)
-        self.is_checkpointed = self._decide_checkpointing()
+        self.is_checkpointed = opening.decide_checkpointing(model, self.config, self.emit)
         with (
             training_lease(model, self.is_checkpointed),
             small_convs_as_products(model.unet, model.device),
@@ -202,7 +177,7 @@ class _Run:
             with self.ranks.writer_first():  # who reads a damaged state sets it aside
                 state = self._load_state(prints)
                 if self.ranks.is_writer:
-                    self._warn_of_another_end(state)
+                    opening.warn_of_another_end(self.config, self.run_dir, state, self.emit)
                     atomic.write_json(self.run_dir / CONFIG_FILE, self.config.to_dict())
             self.is_kept = True
             with self.ranks.writer_first():  # who encodes what the others then find in the cache
@@ -240,25 +215,6 @@ class _Run:
             atomic.write_json(path, config.to_dict())
         self.config, self.resume = config, True
 
-    def _decide_checkpointing(self) -> bool:
-        """As the settings say, or by the memory that is free now, and then said."""
-        found = checkpointing(self.model, self.config)
-        if self.config.gradient_checkpointing == "auto":
-            free = "?" if found.free_bytes is None else f"{found.free_bytes / _GB:.1f}"
-            values = {"needed": f"{found.needed_bytes / _GB:.1f}", "free": free}
-            self.emit(StageDone("prepare", _CHECKPOINTED if found.is_on else _NOT_CHECKPOINTED, values))
-        return found.is_on
-
-    def _storage(self) -> str:
-        """How the base lies in memory; asked for in eight bits, a host's own stays as it lends it, and that is said.
-
-        A host may hold it in eight bits by itself: the file says so too.
-        """
-        is_small = is_in_fp8(self.model.unet)
-        if self.config.base_storage == "fp8" and not is_small:
-            self.emit(Warned(_NOT_IN_FP8))
-        return "fp8" if is_small else "as_lent"
-
     def _fingerprints(self) -> dict[str, Any]:
         config = self.config
         return {
@@ -282,18 +238,6 @@ class _Run:
         fingerprints.check_same(state.fingerprints, prints, descent.load_taken(self.run_dir))
         self.step = state.step
         return state
-
-    def _warn_of_another_end(self, state: RunState | None) -> None:
-        """A schedule that falls over the run falls otherwise when the run's length changes."""
-        if state is None or self.config.schedule == "constant" or not (self.run_dir / CONFIG_FILE).exists():
-            return
-        before, now = load_config(self.run_dir / CONFIG_FILE), self.config
-        if (before.epochs, before.max_steps) != (now.epochs, now.max_steps):
-            values = {"before": before.epochs, "now": now.epochs, "schedule": now.schedule}
-            if state.step == state.total and now.epochs > before.epochs:
-                self.emit(StageDone("prepare", _LONGER, values))
-            else:
-                self.emit(Warned(_ANOTHER_END, values))
 
     def _train(
         self,
@@ -362,6 +306,7 @@ class _Run:
         ends: Sequence[int],
     ) -> RunPlace:
         counted = [dataclasses.replace(image, repeats=n) for image, n in zip(images, plan.repeats, strict=True)]
+        storage = opening.base_storage(self.model, self.config, self.emit)
         return RunPlace(
             config=self.config,
             run_dir=self.run_dir,
@@ -374,16 +319,12 @@ class _Run:
             started_at=time.time() if state is None else state.started_at,
             preview_prompts=prompts_of(self.config, examples.plain_caption(0)),
             processes=self.ranks.count,
-            settled={"gradient_checkpointing": self.is_checkpointed, "base_storage": self._storage()},
+            settled={"gradient_checkpointing": self.is_checkpointed, "base_storage": storage},
         )
 
     def _announce(self, trained: list[Trained], plan: BatchPlan) -> None:
         info, config = self.model.info, self.config
-        if is_self_scheduled(config) and config.schedule != "constant":
-            self.emit(Warned(_OWN_SCHEDULE, {"optimizer": config.optimizer, "schedule": config.schedule}))
-        used = PRECISIONS.get(self.model.dtype, str(self.model.dtype))
-        if config.precision not in ("auto", used):
-            self.emit(Warned(_OTHER_PRECISION, {"used": used, "asked": config.precision}))
+        opening.warn_of_unused(self.model, config, self.emit)
         self.emit(
             RunStarted(
                 name=config.name,
@@ -391,7 +332,7 @@ class _Run:
                 prediction_type=info.prediction_type,
                 prediction_source=info.prediction_source,
                 device=str(self.model.device),
-                precision=used,
+                precision=precision_of(self.model.dtype),
                 photos=len(plan.repeats),
                 steps_per_epoch=plan.steps_per_epoch,
                 total_steps=self.total,

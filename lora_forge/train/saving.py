@@ -36,7 +36,7 @@ STATE_DIR = "state"
 _NOT_KEPT = word(
     "The new preview prompts are used, but not kept for a resume: {file} could not be written ({problem})."
 )
-PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class RunPlace:
     preview_prompts: Sequence[str]
     settled: Mapping[str, Any] = field(default_factory=dict)
     processes: int = 1
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """A type's name in the settings."""
+    return _PRECISIONS.get(dtype, str(dtype))
 
 
 def between_epochs_path(out_dir: Path, name: str, step: int) -> Path:
@@ -196,7 +201,7 @@ class Keeper:
             total_steps=place.total_steps,
             started_at=place.started_at,
             saved_at=time.time(),
-            precision=PRECISIONS.get(self.model.dtype, str(self.model.dtype)),
+            precision=precision_of(self.model.dtype),
             session=f"{int(place.started_at * 1000):x}",
             processes=place.processes,
         )
