@@ -6,6 +6,7 @@
 
   const RUNNING = ["waiting", "running", "stopping"];
   const MAX_LINES = 200;
+  const PATIENCE_MS = 60000; // of a question that is never answered
   const KEPT_LANGUAGE = "lora_forge_language";
   const $ = (selector) => document.querySelector(selector);
 
@@ -36,7 +37,8 @@
     const place = panel();
     const query = new URLSearchParams({ since: String(last), language: place.dataset.language });
     const address = new URL(`lora_forge/status?${query}`, document.baseURI.replace(/[?#].*$/, ""));
-    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store" });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", signal });
     if (answer.status === 401 || answer.status === 403) throw new Error("login");
     if (!answer.ok) throw new Error("lost");
     return answer.json();
@@ -86,10 +88,12 @@
     for (const act of fileListeners) act();
   }
 
-  // Until the first answer is there, a project's name that is typed could be overwritten by it.
+  // Until the first answer is there, a project's name that is typed could be overwritten by it. gradio shows it a frame later.
   function ready() {
-    const root = $("#lora_forge");
-    if (root) root.dataset.ready = "yes";
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      const root = $("#lora_forge");
+      if (root) root.dataset.ready = "yes";
+    }));
   }
 
   function press(selector) {
@@ -102,25 +106,30 @@
     if (visible && !wasVisible) {
       keepLanguage();
       press("#lora_forge_refresh");
-      setTimeout(ready, 5000);
+      setTimeout(ready, 20000); // a program that does not answer
     }
     wasVisible = visible;
     if (!visible || isAsking) return;
     // A WebUI that is just starting again can be brought down by a request that comes too early.
     const pause = problem === "lost" ? 15000 : snapshot && !RUNNING.includes(snapshot.state) ? 3000 : 1000;
-    if (Date.now() - asked >= pause) {
-      isAsking = true;
-      asked = Date.now();
-      try {
-        take(await ask());
-        problem = "";
-      } catch (cause) {
-        problem = cause.message === "login" ? "login" : "lost";
-      } finally {
-        isAsking = false;
-      }
-    }
+    if (Date.now() - asked >= pause) await look();
     draw();
+  }
+
+  async function look() {
+    isAsking = true;
+    asked = Date.now();
+    const { language } = forgetLines;
+    let told = null;
+    try {
+      told = await ask();
+      problem = "";
+    } catch (cause) {
+      problem = cause.message === "login" ? "login" : "lost";
+    } finally {
+      isAsking = false;
+    }
+    if (told && language === forgetLines.language) take(told); // else it has lines of the language before
   }
 
   // ------------------------------------------------------------------ drawing

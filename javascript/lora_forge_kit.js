@@ -59,20 +59,19 @@
     };
   }
 
-  // look() one at a time; what is wished for while it is on its way is looked at once more, after it. A look may wish for
-  // the next one, never wait for it: it would wait for itself.
+  // look() one at a time; what is wished for while it is on its way is looked at once more, after it: the last one counts,
+  // whether it went well or not. A look may wish for the next one, never wait for it: it would wait for itself.
   function newest(look) {
     let looking = null;
     let isOld = false;
     async function untilNew() {
-      try {
-        while (isOld) {
-          isOld = false;
-          await look();
-        }
-      } finally {
-        looking = null;
-      }
+      let problem = null;
+      do {
+        [isOld, problem] = [false, null];
+        await look().catch((cause) => (problem = cause));
+      } while (isOld);
+      looking = null;
+      if (problem) throw problem;
     }
     return () => {
       isOld = true;
@@ -116,18 +115,22 @@
   }
 
   async function ask(route, query, options) {
-    let answer;
+    let [answer, told] = [null, null];
     try {
       answer = await fetch(address(route, query), { credentials: "same-origin", cache: "no-store", ...options });
+      told = await answer.json();
     } catch (cause) {
-      throw cause.name === "AbortError" ? cause : new Refused(0, { error: { what: forge.word("lost") } });
+      if (cause.name === "AbortError") throw cause;
+      if (!answer || answer.ok) throw new Refused(0, { error: { what: forge.word("lost") } }); // half an answer is none
     }
-    const told = await answer.json().catch(() => null);
     if (!answer.ok) throw new Refused(answer.status, told || { error: { what: `${answer.status} ${answer.statusText}` } });
     return told;
   }
 
-  const get = (route, query, options) => ask(route, { language: language(), ...query }, options);
+  // Who asks again only after an answer would wait for ever for one that never comes.
+  const PATIENCE_MS = 120000;
+  const get = (route, query, options) =>
+    ask(route, { language: language(), ...query }, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
 
   function post(route, body, query) {
     const headers = { "Content-Type": "application/json" };
@@ -224,7 +227,7 @@
       if (this.waiting) return;
       this.waiting = requestAnimationFrame(() => {
         this.waiting = 0;
-        this.draw();
+        if (this.root.isConnected) this.draw(); // else another has taken its place
       });
     }
 
@@ -386,7 +389,7 @@
   // ------------------------------------------------------------------ beside a run
 
   const RUNNING = ["waiting", "running", "stopping"];
-  const chore = { told: null, listeners: [], asked: 0, isAsking: false, rate: 0 };
+  const chore = { told: null, listeners: [], next: 0, rate: 0 }; // `next`: when to look again
 
   function onChore(act) {
     chore.listeners.push(act);
@@ -394,24 +397,19 @@
 
   const isBusy = () => Boolean(chore.told && RUNNING.includes(chore.told.state));
 
-  async function lookAtChore() {
-    const pause = isBusy() ? 500 : 4000;
-    if (chore.isAsking || Date.now() - chore.asked < pause) return;
-    [chore.isAsking, chore.asked] = [true, Date.now()];
-    try {
-      const [before, since] = [chore.told, chore.at];
-      [chore.told, chore.at] = [await get("status", { board: "chores" }), Date.now()];
-      chore.rate = rateOf(before, chore.told, (chore.at - since) / 1000);
-      const wasBusy = before && RUNNING.includes(before.state);
-      const hasEnded = !isBusy() && before && (wasBusy || before.job !== chore.told.job);
-      drawChores();
-      if (hasEnded) for (const act of chore.listeners) act(chore.told);
-    } catch (_) {
-      // the live panel says it when the program does not answer
-    } finally {
-      chore.isAsking = false;
-    }
-  }
+  const lookAtChore = newest(async () => {
+    chore.next = Infinity; // not before there is an answer
+    const [before, since] = [chore.told, chore.at];
+    const told = await get("status", { board: "chores" }).catch(() => null); // the live panel says when there is none
+    chore.next = Date.now() + (told && RUNNING.includes(told.state) ? 500 : 4000);
+    if (!told || before !== chore.told) return; // one was started meanwhile, of which this answer knows nothing
+    [chore.told, chore.at] = [told, Date.now()];
+    chore.rate = rateOf(before, told, (chore.at - since) / 1000);
+    const wasBusy = before && RUNNING.includes(before.state);
+    const hasEnded = !isBusy() && before && (wasBusy || before.job !== told.job);
+    drawChores();
+    if (hasEnded) for (const act of chore.listeners) act(told);
+  });
 
   // Steps a second, smoothed; what an earlier try had fetched already does not count.
   function rateOf(before, now, seconds) {
@@ -423,7 +421,6 @@
 
   // Look at once: a chore was just started.
   function startedChore() {
-    chore.asked = 0;
     chore.told = chore.told ? { ...chore.told, state: "running", error: null } : { state: "running", log: [], job: 0 };
     drawChores();
     return lookAtChore();
@@ -449,6 +446,7 @@
   function drawChore(bar, told) {
     bar.hidden = !told || told.state === "idle";
     if (bar.hidden) return;
+    bar.dataset.job = told.job;
     const busy = RUNNING.includes(told.state);
     const place = bar.place;
     $("b", bar).textContent = `${told.title || ""} · ${say(place, told.state)}`;
@@ -522,7 +520,7 @@
   setInterval(() => {
     mountAll();
     keepStep();
-    if (forge.isVisible()) lookAtChore();
+    if (forge.isVisible() && Date.now() >= chore.next) lookAtChore();
   }, 300);
 
   forge.kit = {

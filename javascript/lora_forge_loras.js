@@ -14,13 +14,13 @@
 
   const say = (key, values) => kit.say(place, key, values);
 
-  async function load() {
+  const load = kit.newest(async () => {
     if (!place) return;
     await kit.guarded(ui.line, async () => {
       files = (await get("loras/list")).files;
       draw();
     });
-  }
+  });
 
   function build(where) {
     place = where;
@@ -136,7 +136,7 @@
   const take = (values, opened) =>
     kit.guarded(opened().line, async () => {
       const train = forge.train;
-      if (!train.form.told) await train.load();
+      await train.load(); // of the project that is chosen now
       train.setAll({ ...train.form.values, ...values });
       opened().made.close();
       kit.chooseStep("train");

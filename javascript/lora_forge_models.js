@@ -11,7 +11,9 @@
   // Fill `box` with the models that `fits` picks; `place` has the words, `line` is where things are told, `changed` is
   // called when one has come by another way than a download.
   async function show(place, box, line, fits, changed) {
+    const number = (box.asked = (box.asked || 0) + 1);
     const known = await get("downloads", {}).catch(() => null);
+    if (number !== box.asked) return box; // asked for again meanwhile
     if (!known) return put(box);
     const mirror = part("input.lf-wide", { value: known.mirror || "", placeholder: "https://" });
     const keep = () =>

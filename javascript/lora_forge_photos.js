@@ -8,13 +8,19 @@
   const kit = forge.kit;
   const { $, button, get, part, post, project } = kit;
 
-  let isLoading = false;
+  const NOTHING = { photos: [], groups: [], trash: [] };
+  let asked = null; // the project that is looked for
 
   const say = (key, values) => kit.say(desk.place, key, values);
   const tell = (text, kind) => kit.tell(desk.line, text, kind);
   const guarded = (act) => kit.guarded(desk.line, act);
-  // The form beside us counts photos and steps too.
-  const changed = kit.debounce(200, () => forge.press("#lora_forge_refresh"));
+  // The forms beside us count photos and steps too; a project's first photos make it.
+  const changed = kit.debounce(200, () => {
+    forge.press("#lora_forge_refresh");
+    forge.train.load();
+  });
+  const read = kit.newest(look);
+  const readLater = kit.debounce(2000, read);
 
   const desk = {
     place: null, // the frame of the step, null until it is in the page
@@ -22,8 +28,9 @@
     grid: null, // the wall's
     told: null, // the last answer of GET photos
     byKey: new Map(),
-    shownProject: null,
+    shownProject: null, // whose photos these are; the field at the top may say another by now
     changed,
+    follow,
     guarded,
     openDialog,
     refresh,
@@ -36,35 +43,44 @@
 
   // ------------------------------------------------------------------ what is there
 
+  // Another project begins with nothing chosen.
   async function refresh() {
-    if (!desk.place || isLoading) return;
-    const name = project();
-    if (name !== desk.shownProject) {
-      desk.shownProject = name;
+    if (!desk.place) return;
+    if (project() !== asked) {
+      asked = project();
       desk.wall.clear();
       desk.checkup.clear();
     }
-    if (!name) return take({ photos: [], groups: [], trash: [] });
-    isLoading = true;
+    await read();
+  }
+
+  function follow() {
+    if (project() !== asked) refresh();
+  }
+
+  async function look() {
+    const name = asked;
     try {
-      take(await get("photos", { project: name }));
-      await desk.checkup.load();
+      const answer = name ? await get("photos", { project: name }) : NOTHING;
+      if (name !== asked) return; // who asked for another one looks again
+      take(name, answer);
+      if (name) await desk.checkup.load(name);
     } catch (problem) {
-      take({ photos: [], groups: [], trash: [] });
+      if (name !== asked) return;
+      take(name, NOTHING);
       // a name that was just typed is no project yet
       if (problem.status !== 400 && problem.status !== 404) tell(problem.message, "error");
-    } finally {
-      isLoading = false;
     }
   }
 
-  function take(answer) {
-    desk.told = { ...answer, photos: answer.photos.map((photo) => ({ ...photo, project: desk.shownProject })) };
+  function take(name, answer) {
+    desk.shownProject = name;
+    desk.told = { ...answer, photos: answer.photos.map((photo) => ({ ...photo, project: name })) };
     desk.byKey = new Map(desk.told.photos.map((photo) => [photo.key, photo]));
     desk.wall.draw();
     const hasTags = answer.photos.some((photo) => photo.caption);
     kit.suggest("photos", !answer.photos.length ? "photos" : hasTags ? "train" : "tags");
-    if (answer.photos.some((photo) => !photo.width && !photo.problem)) setTimeout(refresh, 2000); // still being measured
+    if (answer.photos.some((photo) => !photo.width && !photo.problem)) readLater(); // still being measured
   }
 
   // ------------------------------------------------------------------ out and back
@@ -72,20 +88,21 @@
   async function trash(keys) {
     if (!keys.length) return;
     const at = Math.min(...keys.map((key) => desk.grid.places.get(key) ?? 0));
+    const name = desk.shownProject;
     await guarded(async () => {
-      const { numbers } = await post("photos/trash", { project: project(), keys });
+      const { numbers } = await post("photos/trash", { project: name, keys });
       desk.told.photos = desk.told.photos.filter((photo) => !keys.includes(photo.key));
       tell(say("deleted", { count: numbers.length }), "info");
-      desk.line.append(" ", button(say("restore_these"), () => restore(numbers)));
+      desk.line.append(" ", button(say("restore_these"), () => restore(numbers, name)));
       await refresh();
       desk.grid.go(at);
       changed();
     });
   }
 
-  async function restore(numbers) {
+  async function restore(numbers, name = desk.shownProject) {
     await guarded(async () => {
-      const { keys } = await post("photos/restore", { project: project(), numbers });
+      const { keys } = await post("photos/restore", { project: name, numbers });
       tell(say("restored", { count: keys.length }), "good");
       await refresh();
       desk.grid.select(keys);

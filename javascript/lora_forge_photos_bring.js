@@ -37,11 +37,11 @@
       zone.classList.add("lf-over");
     });
     zone.addEventListener("dragleave", () => zone.classList.remove("lf-over"));
-    zone.addEventListener("drop", async (event) => {
+    zone.addEventListener("drop", (event) => {
       event.preventDefault();
       event.stopPropagation(); // the hosts take dropped pictures for their own
       zone.classList.remove("lf-over");
-      send(await dropped(event.dataTransfer));
+      guarded(async () => send(await dropped(event.dataTransfer)));
     });
     return zone;
   }
@@ -75,8 +75,9 @@
 
   async function send(files) {
     const known = files.filter((file) => KINDS.test(file.name) && !file.name.startsWith("."));
+    const name = project(); // of now: another may be chosen while they are sent
     if (!files.length) return;
-    if (!project()) return tell(say("no_project"), "error");
+    if (!name) return tell(say("no_project"), "error");
     if (!known.length) return tell(say("no_photos_in", { count: files.length }), "error");
     ui.sent.hidden = false;
     await guarded(async () => {
@@ -96,7 +97,7 @@
       }
       if (batch === null) return tellImport({ imported: 0, present: 0, skipped: refused });
       tell(say("reading"));
-      const body = { project: project(), trigger_word: triggerWord(), batch };
+      const body = { project: name, trigger_word: triggerWord(name), batch };
       const answer = await post("import", body);
       tellImport({ ...answer, skipped: [...refused, ...answer.skipped] });
     });
@@ -134,8 +135,8 @@
   desk.bring = { build, show };
 
   // What the Train step's form says, if it is this project's: a new one is not to inherit the word of another.
-  function triggerWord() {
+  function triggerWord(name) {
     const { told, trigger } = (forge.train && forge.train.form) || {};
-    return told && told.project === project() ? trigger.trim() : "";
+    return told && told.project === name ? trigger.trim() : "";
   }
 })();

@@ -42,13 +42,10 @@
     drawReport();
   }
 
-  async function load() {
-    try {
-      report = await get("photos/checkup", { project: project() });
-      if (!report.made_at) report = null; // nobody has looked yet
-    } catch (_) {
-      report = null; // there is none yet
-    }
+  async function load(name) {
+    const told = await get("photos/checkup", { project: name }).catch(() => null); // there may be none yet
+    if (name !== desk.shownProject) return;
+    report = told && told.made_at ? told : null; // nobody has looked yet
     drawReport();
     desk.grid.draw();
   }
@@ -103,19 +100,19 @@
 
   async function cure(finding, remedy) {
     await guarded(async () => {
-      const body = { project: project(), finding: finding.id, remedy: remedy.id, keys: null };
-      const answer = await post("photos/remedy", body);
+      const name = desk.shownProject;
+      const answer = await post("photos/remedy", { project: name, finding: finding.id, remedy: remedy.id, keys: null });
       tell(answer.did, "good");
-      if (answer.undo) desk.line.append(" ", button(say("take_back"), () => takeBack(answer.undo)));
+      if (answer.undo) desk.line.append(" ", button(say("take_back"), () => takeBack(name, answer.undo)));
       desk.wall.unfilter();
       await refresh();
       changed();
     });
   }
 
-  async function takeBack(undo) {
+  async function takeBack(name, undo) {
     await guarded(async () => {
-      const answer = await post("photos/remedy/undo", { project: project(), undo });
+      const answer = await post("photos/remedy/undo", { project: name, undo });
       tell(answer.did, "good");
       await refresh();
       changed();

@@ -60,12 +60,13 @@
   }
 
   // One number, two fields: the Train step has it too, and follows the type and the checkpoint.
-  const estimateSoon = kit.debounce(300, async () => {
+  const estimate = kit.newest(async () => {
     const asked = { resolution_px: own.resolution.value, kind: kit.kind() };
     const told = await get("memory", asked).catch((problem) => ({ sentence: problem.message, fits: true }));
     own.memory.textContent = told.sentence;
     own.memory.classList.toggle("lf-short", !told.fits);
   });
+  const estimateSoon = kit.debounce(300, estimate);
 
   function follow() {
     const known = String(kit.number("#lora_forge_resolution input", 512));

@@ -5,7 +5,7 @@
   const forge = window.loraForge;
   if (!forge || !forge.photos || forge.photos.viewer) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { $, button, part, post, project } = kit;
+  const { $, button, part, post } = kit;
   const desk = forge.photos;
   const { openDialog, refresh, say, trash } = desk;
 
@@ -21,7 +21,7 @@
     const editor = boxEditor(stage, photo);
     const keep = async (route, box) => {
       await kit.guarded(line, async () => {
-        await post(route, { project: project(), key, box });
+        await post(route, { project: photo.project, key, box });
         await refresh();
         kit.tell(line, say("kept"), "good");
       });

@@ -5,7 +5,7 @@
   const forge = window.loraForge;
   if (!forge || !forge.photos || forge.photos.wall) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { $, button, part, post, project, put } = kit;
+  const { $, button, part, post, put } = kit;
   const desk = forge.photos;
   const { changed, guarded, openDialog, refresh, restore, say, trash } = desk;
 
@@ -46,7 +46,6 @@
     );
     buildTools();
     desk.checkup.drawModels();
-    desk.shownProject = null;
     refresh();
   }
 
@@ -71,6 +70,7 @@
   }
 
   function draw() {
+    if (!desk.told) return; // they are on their way
     drawGroups();
     drawWall();
   }
@@ -164,7 +164,7 @@
   function showTrash() {
     const dialog = openDialog(say("trash", { count: desk.told.trash.length }));
     const tiles = desk.told.trash.map((one) => {
-      const source = kit.address("thumb", { project: project(), trash: one.number, v: one.stamp });
+      const source = kit.address("thumb", { project: desk.shownProject, trash: one.number, v: one.stamp });
       const back = button(say("restore_one"), async () => {
         await restore([one.number]);
         tile.remove();
@@ -183,9 +183,9 @@
   async function setRepeats() {
     const repeats = Math.round(Number(ui.repeats.value)) || null;
     await guarded(async () => {
-      await post("photos/group", { project: project(), name: ui.repeats.dataset.group, repeats });
+      await post("photos/group", { project: desk.shownProject, name: ui.repeats.dataset.group, repeats });
       await refresh();
-      forge.train.load(); // the steps follow the repeats
+      changed();
     });
   }
 
@@ -202,6 +202,6 @@
   setInterval(() => {
     if (!desk.place || kit.step() !== "photos" || !forge.isVisible()) return;
     desk.prepare.follow();
-    if (project() !== desk.shownProject) refresh();
+    desk.follow();
   }, 500);
 })();

@@ -9,7 +9,8 @@
   const { get, part, post, project } = kit;
   const nothing = () => ({ photos: [], words: {}, revision: 0, trigger_word: "", limit: 75 });
 
-  let queue = Promise.resolve(); // edits go one after the other, each on what the last one left
+  let queue = Promise.resolve();
+  let asked = null; // the project that is looked for
   let lookedAt = 0;
 
   const say = (key, values) => kit.say(desk.place, key, values);
@@ -25,18 +26,18 @@
     words: {}, // {zh, category} by tag
     counts: new Map(), // photos by tag
     order: [], // keys of all photos
-    shownProject: null,
+    shownProject: null, // whose captions these are; the field at the top may say another by now
     client: Math.random().toString(36).slice(2),
     answered,
     draw,
     edit,
+    follow,
     guarded,
-    lookForChanges,
+    inTurn,
     named,
     refresh,
     say,
     select,
-    settled: () => queue,
     step,
     tagsIn,
     tell,
@@ -45,31 +46,46 @@
 
   // ------------------------------------------------------------------ what is there
 
+  // One after the other: an edit on what the last one left, a look on what was written. What goes wrong is told, and does
+  // not keep the next one from its turn.
+  function inTurn(act) {
+    queue = queue.then(() => guarded(act));
+    return queue;
+  }
+
+  const read = kit.newest(() => inTurn(look));
+
+  // Another project begins with nothing chosen.
   async function refresh() {
     if (!desk.place) return;
-    const name = project();
-    if (name !== desk.shownProject) {
-      desk.shownProject = name;
+    if (project() !== asked) {
+      asked = project();
       desk.wall.clear();
       desk.set.untickAll();
       tell("");
     }
-    if (!name) return takeBook(nothing(), []);
+    await read();
+  }
+
+  async function look() {
+    const name = asked;
     try {
-      const [told, shown] = await Promise.all([get("tags", { project: name }), get("photos", { project: name })]);
-      if (name === project()) takeBook(told, shown.photos);
+      const found = name ? await Promise.all([get("tags", { project: name }), get("photos", { project: name })]) : [nothing(), nothing()];
+      if (name !== asked) return; // who asked for another one looks again
+      takeBook(name, found[0], found[1].photos);
     } catch (problem) {
-      takeBook(nothing(), []);
+      if (name !== asked) return;
+      takeBook(name, nothing(), []);
       if (problem.status !== 400 && problem.status !== 404) tell(problem.message, "error");
-      return;
     }
     desk.auto.fold();
     desk.traits.draw();
     desk.auto.draw();
   }
 
-  function takeBook(told, shown) {
-    desk.photos = new Map(shown.map((photo) => [photo.key, { ...photo, project: desk.shownProject }]));
+  function takeBook(name, told, shown) {
+    desk.shownProject = name;
+    desk.photos = new Map(shown.map((photo) => [photo.key, { ...photo, project: name }]));
     const captions = new Map(told.photos.map((one) => [one.key, one]));
     desk.book = { revision: told.revision, trigger: told.trigger_word, limit: told.limit, captions };
     desk.words = told.words || {};
@@ -118,17 +134,12 @@
   // ------------------------------------------------------------------ changing
 
   function edit(operation, keys) {
-    const done = queue.then(() => send(operation, keys));
-    queue = done.catch(() => {});
-    return done;
-  }
-
-  async function send(operation, keys) {
-    if (keys && !keys.length) {
-      tell(say("scope_empty"), "warning");
-      return;
-    }
-    await answered(() => post("tags/edit", { project: project(), base: desk.book.revision, operation, keys, client: desk.client }));
+    const name = desk.shownProject;
+    return inTurn(async () => {
+      if (name !== desk.shownProject) return; // it was of photos that are no longer in sight
+      if (keys && !keys.length) tell(say("scope_empty"), "warning");
+      else await answered(() => post("tags/edit", { project: name, base: desk.book.revision, operation, keys, client: desk.client }));
+    });
   }
 
   async function answered(act) {
@@ -149,18 +160,21 @@
   }
 
   function step(name) {
-    queue = queue.then(() => answered(() => post(`tags/${name}`, { project: project(), base: desk.book.revision }))).catch(() => {});
-    return queue;
+    return inTurn(() => answered(() => post(`tags/${name}`, { project: desk.shownProject, base: desk.book.revision })));
   }
 
-  // Edits of other windows and of other programs.
-  async function lookForChanges() {
-    if (!desk.place || !desk.book || !desk.shownProject || kit.step() !== "tags" || !forge.isVisible() || Date.now() - lookedAt < 3000) return;
+  // Called a few times a second: another project, or edits of other windows and of other programs.
+  function follow() {
+    if (project() !== asked) refresh();
+    else if (desk.shownProject && Date.now() - lookedAt >= 3000) lookForChanges();
+  }
+
+  const lookForChanges = kit.newest(() => inTurn(takeChanges));
+
+  async function takeChanges() {
     lookedAt = Date.now();
-    await (queue = queue.then(async () => {
-      const told = await get("tags/changes", { project: project(), since: desk.book.revision });
-      if (told.revision !== desk.book.revision) takeChange(told);
-    }).catch(() => {}));
+    const told = await get("tags/changes", { project: desk.shownProject, since: desk.book.revision }).catch(() => null);
+    if (told && told.revision !== desk.book.revision) takeChange(told);
   }
 
   // ------------------------------------------------------------------ for the parts

@@ -5,7 +5,7 @@
   const forge = window.loraForge;
   if (!forge || !forge.tags || forge.tags.auto) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { button, get, part, post, project, put } = kit;
+  const { button, get, part, post, put } = kit;
   const desk = forge.tags;
   const { guarded, named, say, select, tagsIn, tell } = desk;
 
@@ -26,13 +26,19 @@
     ui.fold.dataset.project = desk.shownProject;
   }
 
-  async function draw() {
+  // What was typed stays until there are other taggers.
+  const draw = kit.newest(async () => {
     const told = await get("taggers", {}).catch(() => null);
-    put(ui.auto);
-    auto = null;
-    if (told && desk.order.length) showAuto(told.taggers);
+    if (!told) return;
+    const shown = desk.order.length ? JSON.stringify([kit.language(), told.taggers]) : "";
+    if (ui.shown !== shown) {
+      ui.shown = shown;
+      auto = null;
+      put(ui.auto);
+      if (shown) showAuto(told.taggers);
+    }
     forge.models.show(desk.place, ui.downloads, desk.line, (one) => one.kind === "tagger", draw);
-  }
+  });
 
   function slider(value, oninput) {
     const number = part("output", {}, value.toFixed(2));
@@ -116,21 +122,22 @@
     };
   }
 
-  const previewSoon = kit.debounce(60, preview);
+  const previewSoon = kit.debounce(60, kit.newest(preview));
 
   async function preview() {
-    if (!auto) return;
-    const keys = desk.grid.chosen().slice(0, 1);
-    if (!keys.length) return put(auto.preview);
-    const told = await post("taggers/preview", { project: project(), keys, ...autoOptions() }).catch(() => null);
-    const tags = told && told.tags[keys[0]];
-    if (!tags) return put(auto.preview);
-    put(auto.preview, part("b", {}, say("auto_preview")), part("div.lf-chips", {}, ...tags.map((tag) => part("span.lf-chip", {}, ...named(tag)))));
+    const shown = auto; // another may be there when the answer comes, or none
+    const [key] = desk.grid.chosen();
+    if (!shown) return;
+    const asked = { project: desk.shownProject, keys: [key], ...autoOptions() };
+    const told = key === undefined ? null : await post("taggers/preview", asked).catch(() => null);
+    const tags = told && told.tags[key];
+    if (!tags) put(shown.preview);
+    else put(shown.preview, part("b", {}, say("auto_preview")), part("div.lf-chips", {}, ...tags.map((tag) => part("span.lf-chip", {}, ...named(tag)))));
   }
 
   async function runAuto(onlyLooks) {
     await guarded(async () => {
-      await post("taggers/run", { project: project(), keys: null, only_scores: onlyLooks, ...autoOptions() });
+      await post("taggers/run", { project: desk.shownProject, keys: null, only_scores: onlyLooks, ...autoOptions() });
       tell("");
       await kit.startedChore();
     });

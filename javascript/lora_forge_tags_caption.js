@@ -11,6 +11,7 @@
 
   let ui = {};
   let copied = null;
+  let typed = null; // the photos one of whose chips is being changed
 
   function build() {
     ui = { picture: part("img.lf-large", { alt: "", hidden: true }) };
@@ -79,10 +80,14 @@
     ui.tokens.classList.toggle("lf-over-limit", isOver);
   }
 
+  // What is being typed stays, and the chip that has the focus keeps it.
   function drawChips(keys) {
+    if (typed === String(keys)) return;
+    const chip = ui.chips.contains(document.activeElement) ? document.activeElement.closest(".lf-chip") : null;
     const held = new Map();
     for (const key of keys) for (const tag of new Set(desk.book.captions.get(key).tags)) held.set(tag, (held.get(tag) || 0) + 1);
     put(ui.chips, ...[...held].map(([tag, count], index) => chipOf(tag, index, count < keys.length ? count : 0, keys)));
+    if (chip) focusChip(chip.dataset.tag);
   }
 
   function chipOf(tag, index, someOf, keys) {
@@ -98,7 +103,7 @@
       if (event.target !== chip) return;
       const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       const chips = [...ui.chips.children];
-      if (way && event.altKey && keys.length === 1) edit({ kind: "move", tag, to: index + way }, keys).then(() => focusChip(tag));
+      if (way && event.altKey && keys.length === 1) edit({ kind: "move", tag, to: index + way }, keys);
       else if (way) (chips[index + way] || chip).focus();
       else if (event.key === "Delete") edit({ kind: "remove", tags: [tag] }, keys).then(() => focusChip(null, index));
       else if (event.key === "Enter") editChip(chip, tag, keys);
@@ -123,7 +128,7 @@
   function focusChip(tag, index) {
     const chips = [...ui.chips.children];
     const found = tag === null ? chips[Math.min(index, chips.length - 1)] : chips.find((one) => one.dataset.tag === tag);
-    if (found) found.focus();
+    if (found) found.focus({ preventScroll: true });
   }
 
   function editChip(chip, tag, keys) {
@@ -132,9 +137,10 @@
     const end = (keeps) => {
       if (isOver) return;
       isOver = true;
+      typed = null;
       const to = input.value.trim();
-      if (keeps && to && to !== tag) edit({ kind: "replace", find: tag, to, mode: "tag" }, keys);
-      else draw();
+      if (keeps && to && to !== tag) edit({ kind: "replace", find: tag, to, mode: "tag" }, keys).then(draw);
+      else queueMicrotask(draw); // a field that is taken out of the page loses the focus in the middle of that
     };
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter") end(true);
@@ -142,6 +148,7 @@
       event.stopPropagation();
     });
     input.addEventListener("blur", () => end(true));
+    typed = String(keys);
     put(chip, input);
     input.select();
   }

@@ -5,7 +5,7 @@
   const forge = window.loraForge;
   if (!forge || !forge.tags || forge.tags.suggesting) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { get, part, project, put } = kit;
+  const { get, part, put } = kit;
   const desk = forge.tags;
 
   // `take` is given the tags that were picked or typed.
@@ -35,7 +35,7 @@
       if (!text) return close();
       asking = new AbortController();
       try {
-        const told = await get("tags/suggest", { project: project(), text, limit: 12 }, { signal: asking.signal });
+        const told = await get("tags/suggest", { project: desk.shownProject, text, limit: 12 }, { signal: asking.signal });
         if (text !== last()) return;
         shown = told.suggestions;
       } catch (_) {

@@ -5,9 +5,9 @@
   const forge = window.loraForge;
   if (!forge || !forge.tags || forge.tags.many) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { button, part, project } = kit;
+  const { button, part } = kit;
   const desk = forge.tags;
-  const { answered, edit, say, select, tell } = desk;
+  const { answered, edit, inTurn, say, select, tell } = desk;
 
   let scope = null;
 
@@ -77,7 +77,7 @@
     const file = part("input", { type: "file", hidden: true, accept: ".json,.zip", onchange: readFile });
     const kinds = part("select", { "aria-label": say("export") }, ...["txt_zip", "kohya_json", "csv"].map((name) => part("option", { value: name }, name)));
     const save = () => {
-      const link = part("a", { href: kit.address("tags/export", { project: project(), format: kinds.value }), download: "" });
+      const link = part("a", { href: kit.address("tags/export", { project: desk.shownProject, format: kinds.value }), download: "" });
       link.click();
     };
     return part("span.lf-tools", {}, button(say("export"), save), kinds, button(say("import"), () => file.click(), { title: say("import_hint") }), file);
@@ -87,9 +87,13 @@
     const [file] = event.target.files;
     event.target.value = "";
     if (!file) return;
-    const query = { project: project(), base: desk.book.revision, client: desk.client, language: desk.place.dataset.language };
+    const name = desk.shownProject;
     const headers = { "Content-Type": "application/octet-stream" };
-    await answered(() => kit.ask("tags/import", query, { method: "POST", headers, body: file }));
+    await inTurn(async () => {
+      if (name !== desk.shownProject) return;
+      const query = { project: name, base: desk.book.revision, client: desk.client, language: desk.place.dataset.language };
+      await answered(() => kit.ask("tags/import", query, { method: "POST", headers, body: file }));
+    });
   }
 
   desk.many = { build, fileButtons, removeTicked };

@@ -5,25 +5,28 @@
   const forge = window.loraForge;
   if (!forge || !forge.tags || forge.tags.traits) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { $, button, get, part, post, project, put } = kit;
+  const { $, button, get, part, post, put } = kit;
   const desk = forge.tags;
-  const { answered, edit, named, say, tell } = desk;
+  const { answered, edit, inTurn, named, say, tell } = desk;
 
   let box = null;
+  const given = { project: null, answers: {} }; // ticked, not applied yet
 
   function build() {
     box = part("section.lf-part");
     return box;
   }
 
-  async function draw() {
-    const told = await get("traits", { project: project(), kind: kit.kind() }).catch(() => null);
-    put(box);
-    if (!told || !desk.order.length) return;
-    showTraits(told);
-  }
+  const draw = kit.newest(async () => {
+    const name = desk.shownProject;
+    const told = await get("traits", { project: name, kind: kit.kind() }).catch(() => null);
+    if (name !== desk.shownProject) return; // whoever shows another one draws it
+    if (told && desk.order.length) showTraits(told);
+    else put(box);
+  });
 
   function showTraits(told) {
+    if (given.project !== desk.shownProject) Object.assign(given, { project: desk.shownProject, answers: {} });
     const answers = {};
     const rows = told.groups.flatMap((group) => [
       part("h5", {}, group.title),
@@ -56,10 +59,10 @@
   }
 
   function traitRow(trait, answers) {
-    const chosen = trait.answer || "";
+    const chosen = given.answers[trait.tag] || trait.answer || "";
     if (chosen) answers[trait.tag] = chosen;
     const radios = ["part", "changeable", "leave"].map((value) => {
-      const radio = part("input", { type: "radio", name: `lf-trait-${trait.tag}`, value, checked: value === chosen, onchange: () => (answers[trait.tag] = value) });
+      const radio = part("input", { type: "radio", name: `lf-trait-${trait.tag}`, value, checked: value === chosen, onchange: () => (answers[trait.tag] = given.answers[trait.tag] = value) });
       const label = part("label", { title: value === trait.proposal ? trait.why : "" }, radio, part("span", {}, say(value)));
       if (value === trait.proposal) label.append(part("small", {}, ` ${say("proposed")}`));
       return label;
@@ -105,10 +108,14 @@
   }
 
   async function applyTraits(answers, complete) {
-    await desk.settled();
+    const name = desk.shownProject;
     let told = null;
-    await answered(async () => (told = await post("traits", { project: project(), base: desk.book.revision, answers, complete: complete || [], kind: kit.kind() })));
-    if (!told) return;
+    await inTurn(async () => {
+      if (name !== desk.shownProject) return;
+      await answered(async () => (told = await post("traits", { project: name, base: desk.book.revision, answers, complete: complete || [], kind: kit.kind() })));
+    });
+    if (!told || name !== desk.shownProject) return;
+    given.answers = {};
     tell(say("applied"), "good");
     if (told.traits) showTraits(told.traits);
     else await draw();

@@ -5,9 +5,9 @@
   const forge = window.loraForge;
   if (!forge || !forge.tags || forge.tags.wall) return; // the host's Reload UI loads this file again
   const kit = forge.kit;
-  const { $, button, get, part, project, put } = kit;
+  const { $, button, get, part, put } = kit;
   const desk = forge.tags;
-  const { edit, guarded, lookForChanges, refresh, say, step, tell, zh } = desk;
+  const { edit, guarded, refresh, say, step, tell, zh } = desk;
 
   let ui = {};
   let found = null; // keys that the filter found, null without one
@@ -47,7 +47,7 @@
       desk.many.build(),
       desk.traits.build()
     );
-    desk.shownProject = null;
+    clear();
     refresh();
   }
 
@@ -62,6 +62,7 @@
   });
 
   function clear() {
+    if (search) search.abort();
     [found, wall] = [null, ""];
     ui.filter.value = "";
     desk.grid.selected.clear();
@@ -96,7 +97,7 @@
     search = new AbortController();
     await guarded(async () => {
       try {
-        const told = await get("tags/find", { project: project(), query }, { signal: search.signal });
+        const told = await get("tags/find", { project: desk.shownProject, query }, { signal: search.signal });
         found = new Set(told.keys);
         if (desk.line.classList.contains("lf-error")) tell("");
         draw();
@@ -167,7 +168,6 @@
   kit.mount("#lora_forge_tags .lf-tags", build);
   setInterval(() => {
     if (!desk.place || kit.step() !== "tags" || !forge.isVisible()) return;
-    if (project() !== desk.shownProject) refresh();
-    else lookForChanges();
+    desk.follow();
   }, 500);
 })();

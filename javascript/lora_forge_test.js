@@ -18,6 +18,7 @@
   const NO_CELL = { epoch: null, strength: null, isOwn: false };
   // What is proposed follows the project, the type, the LoRA and the checkpoint.
   const load = kit.newest(look);
+  const refresh = kit.newest(read);
   const listeners = { form: [], plan: [], state: [], chosen: [] };
   const on = (what, act) => listeners[what].push(act);
   const call = (what) => listeners[what].forEach((act) => act());
@@ -52,8 +53,11 @@
 
   // ------------------------------------------------------------------ what is chosen
 
+  const keyNow = () => `${project()}:${kind()}`;
+
   // What the panels beside this one go by.
   function now() {
+    if (keyNow() !== form.key) return { project: project(), kind: kind(), name: "", id: "", epoch: null, strength: null }; // not yet
     return { project: project(), kind: kind(), name: chosen.name, id: shown.id, epoch: chosen.epoch, strength: chosen.strength };
   }
 
@@ -65,11 +69,11 @@
     if (name !== undefined) chosen.isNamed = true;
     if (Object.keys(cell).length) Object.assign(chosen, cell, { isOwn: true });
     call("chosen");
-    if (isOther && form.told && form.told.name !== name) {
+    if (isOther && !(form.told && form.told.name === name)) {
       form.values = {};
       load();
     }
-    if (id !== undefined && id !== shown.id) show(id);
+    if (id !== undefined && id !== shown.id) test.guarded(() => show(id));
   }
 
   // ------------------------------------------------------------------ the form's values
@@ -96,19 +100,31 @@
 
   // ------------------------------------------------------------------ asking
 
+  // Another project or type begins with nothing chosen.
+  function begin() {
+    Object.assign(form, { key: keyNow(), values: {} });
+    Object.assign(chosen, { name: "", isNamed: false, ...NO_CELL });
+    shown.id = "";
+    forget();
+    call("state");
+  }
+
+  // A LoRA is named where one is meant, else the project's newest comes.
+  function wanted() {
+    const isMeant = chosen.isNamed || Object.keys(form.values).length > 0;
+    return { project: project(), kind: kind(), name: isMeant ? chosen.name : "", language: kit.language() };
+  }
+
   async function look() {
-    const here = project();
-    if (!test.place || !here) return;
+    if (!test.place || !project()) return;
     await test.guarded(async () => {
-      const key = `${here}:${kind()}`;
-      if (key !== form.key) Object.assign(chosen, { name: "", isNamed: false, ...NO_CELL });
-      const isMeant = chosen.isNamed || Object.keys(form.values).length > 0;
-      const told = await get("test/form", { project: here, kind: kind(), name: isMeant ? chosen.name : "" });
-      if (here !== project()) return void load();
-      if (key !== form.key) form.values = {};
-      Object.assign(form, { told, key });
+      if (keyNow() !== form.key) begin();
+      const asked = wanted();
+      const told = await get("test/form", asked);
+      if (JSON.stringify(asked) !== JSON.stringify(wanted())) return void load(); // something else was chosen meanwhile
+      form.told = told;
       if (told.name !== chosen.name) {
-        form.values = {};
+        if (chosen.name) form.values = {};
         Object.assign(chosen, { name: told.name, isNamed: false, ...NO_CELL });
       }
       call("form");
@@ -121,14 +137,15 @@
     });
   }
 
-  const planSoon = kit.debounce(250, async () => {
+  const plan = kit.newest(async () => {
     if (!chosen.name || !test.place) return;
-    const wanted = body();
-    const plan = await post("test/plan", wanted).catch((problem) => ({ problems: [{ key: "", sentence: problem.message }] }));
-    if (JSON.stringify(wanted) !== JSON.stringify(body())) return;
-    form.plan = plan;
+    const asked = body();
+    const told = await post("test/plan", asked).catch((problem) => ({ problems: [{ key: "", sentence: problem.message }] }));
+    if (JSON.stringify(asked) !== JSON.stringify(body())) return; // whoever changed it asks again
+    form.plan = told;
     call("plan");
   });
+  const planSoon = kit.debounce(250, plan);
 
   function start() {
     return test.guarded(async () => {
@@ -156,25 +173,17 @@
     Object.assign(shown, { told: null, cells: new Map() });
   }
 
-  let isAsking = false;
-
-  async function refresh() {
-    const { id } = shown;
-    if (!id || isAsking) return;
-    isAsking = true;
-    try {
-      const since = shown.told ? shown.told.revision : 0;
-      const told = await get("test/state", { project: project(), id, since });
-      if (id !== shown.id) return;
-      if (shown.told && told.revision === since && told.state === shown.told.state) return;
-      for (const cell of told.cells) shown.cells.set(keyOf(cell.epoch, cell.strength), cell);
-      shown.told = told;
-      takeBest(told);
-      call("state");
-    } finally {
-      isAsking = false;
-    }
-    if (id !== shown.id) await refresh(); // another one was chosen meanwhile
+  async function read() {
+    const { id, cells, told: before } = shown;
+    if (!id) return;
+    const since = before ? before.revision : 0;
+    const told = await get("test/state", { project: project(), id, since });
+    if (cells !== shown.cells) return void refresh(); // another test was chosen meanwhile, or another language
+    if (before && told.revision === since && told.state === before.state) return;
+    for (const cell of told.cells) cells.set(keyOf(cell.epoch, cell.strength), cell);
+    shown.told = told;
+    takeBest(told);
+    call("state");
   }
 
   // The recommended cell is the chosen one until a person chooses another.

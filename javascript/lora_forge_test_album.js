@@ -15,8 +15,8 @@
 
   let place = null;
   let ui = {};
-  // `told`: GET album/form; `album`: GET album/state of the one that is looked at; `key`: what they were asked for.
-  const now = { told: null, album: null, id: "", key: "", chosen: new Set(), own: "", epoch: null, strength: null };
+  // `told`: GET album/form; `album`: GET album/state of the one that is looked at.
+  const now = { told: null, album: null, id: "", chosen: new Set(), own: "", epoch: null, strength: null };
   const say = (key, values) => kit.say(place, key, values);
   const guarded = (act) => kit.guarded(ui.line, act);
   const percent = (value) => `${Math.round(100 * value)} %`;
@@ -64,29 +64,28 @@
 
   // ------------------------------------------------------------------ asking
 
-  let isAsking = false;
-  let isOld = false;
+  let key = ""; // what was asked for; "" where no answer came of it
+  const keyOf = ({ project, kind, name }) => [project, kind, name, kit.language()].join("\n");
+  const load = kit.newest(() => guarded(look));
 
   // What is offered follows the project, the type, the LoRA and the cell that is chosen in the grid.
   async function refresh(isNew) {
     const wanted = test.now();
-    const key = [wanted.project, wanted.kind, wanted.name, kit.language()].join("\n");
-    if (isNew || key !== now.key) isOld = true;
     takeCell(wanted);
-    if (!place || !wanted.project || isAsking || !isOld) return;
-    [isAsking, isOld] = [true, false];
-    try {
-      await guarded(() => look(wanted, key));
-    } finally {
-      isAsking = false;
-    }
-    if (isOld) await refresh();
+    if (place && wanted.project && (isNew || keyOf(wanted) !== key)) await load();
   }
 
-  async function look(wanted, key) {
-    const told = await get("album/form", { project: wanted.project, kind: wanted.kind, name: wanted.name || "" });
+  async function look() {
+    const [wanted, { id }] = [test.now(), now];
+    key = keyOf(wanted);
+    const told = await get("album/form", { project: wanted.project, kind: wanted.kind, name: wanted.name || "" }).catch((problem) => {
+      key = "";
+      throw problem;
+    });
+    if (keyOf(test.now()) !== key) return void (key = ""); // whoever chose another one asks again
+    if (id !== now.id) return void load(); // one that this answer knows nothing of
     const isOther = !now.told || now.told.project !== wanted.project || now.told.kind !== wanted.kind;
-    Object.assign(now, { told: { ...told, project: wanted.project, kind: wanted.kind }, key });
+    now.told = { ...told, project: wanted.project, kind: wanted.kind };
     if (isOther) {
       usual();
       ui.steps.value = told.steps;
@@ -107,7 +106,9 @@
 
   async function show(id) {
     now.id = id;
-    now.album = id ? await get("album/state", { project: test.now().project, id }) : null;
+    const album = id ? await get("album/state", { project: test.now().project, id }) : null;
+    if (id !== now.id) return;
+    now.album = album;
     drawAlbum();
   }
 
@@ -145,8 +146,8 @@
 
   let asked = 0;
 
-  async function follow() {
-    if (!place || !isRunning() || isAsking || Date.now() - asked < 1000) return;
+  const follow = kit.newest(async () => {
+    if (!place || !isRunning() || Date.now() - asked < 1000) return;
     asked = Date.now();
     const { id } = now;
     try {
@@ -161,7 +162,7 @@
     } catch (_) {
       // the live line says that the program is lost
     }
-  }
+  });
 
   // ------------------------------------------------------------------ what is chosen
 
@@ -251,11 +252,12 @@
   function drawAlbum() {
     if (!place) return;
     const { album } = now;
-    if (!album) return put(ui.shown);
-    const open = ui.shown.querySelector("dialog");
-    if (open) return undefined;
+    const shown = JSON.stringify([kit.language(), album]);
+    if (shown === ui.shownKey) return; // a button that was made anew under the pointer would not be pressed
+    ui.shownKey = shown;
+    if (!album) return void put(ui.shown);
     const real = album.photos.map((key, index) => photo(key, index));
-    return put(
+    put(
       ui.shown,
       bar(album),
       verdict(album),

@@ -63,6 +63,7 @@
   function build() {
     ui = {
       lora: part("select", { id: "lora_forge_test_lora", onchange: () => test.choose({ name: ui.lora.value }) }),
+      swaps: part("datalist", { id: "lf_test_swaps" }),
       plan: part("div", { id: "lora_forge_test_plan" }),
       judges: part("details.lf-list.lf-judges"),
       said: part("div"),
@@ -77,7 +78,7 @@
       part("div.lf-knobs", {}, knob("lora", ui.lora), modes(), knob("epochs", text("epochs")), knob("strengths", text("strengths"))),
       knob("prompt", text("prompt", true), "prompt_hint"),
       knob("swaps", tags("swaps"), "swaps_hint"),
-      part("datalist", { id: "lf_test_swaps" }),
+      ui.swaps,
       part(
         "details.lf-list",
         { id: "lora_forge_test_more" },
@@ -128,7 +129,7 @@
       const value = test.current(key);
       if (document.activeElement !== element && value !== undefined && value !== null) write(value);
     }
-    put($("#lf_test_swaps"), ...(form.told.swap_choices || []).map((one) => part("option", { value: one })));
+    put(ui.swaps, ...(form.told.swap_choices || []).map((one) => part("option", { value: one })));
     drawJudges();
     ui.start.disabled = !form.told.name;
   }

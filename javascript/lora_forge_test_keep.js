@@ -13,7 +13,6 @@
   let told = null;
   let own = {}; // what a person has typed for this cell, by key
   let picture = null; // null: the first of the pictures
-  let asked = 0;
 
   const say = (key, values) => kit.say(place, key, values);
   const knob = (key, control, hint) =>
@@ -22,15 +21,19 @@
   // ------------------------------------------------------------------ asking
 
   // The cell is the Test step's: what is chosen here is chosen there, and the other way round.
-  async function load() {
-    if (!place || !project()) return;
-    const number = ++asked;
+  function wanted() {
     const { name, epoch, strength } = forge.test.now();
-    await kit.guarded(ui.line, async () => {
-      const answer = await get("keep/form", { project: project(), kind: kit.kind(), name, epoch, strength });
-      if (number === asked) take(answer);
-    });
+    return { project: project(), kind: kit.kind(), name, epoch, strength, language: kit.language() };
   }
+
+  const load = kit.newest(async () => {
+    if (!place || !project()) return;
+    const asked = wanted();
+    await kit.guarded(ui.line, async () => {
+      const answer = await get("keep/form", asked);
+      if (JSON.stringify(asked) === JSON.stringify(wanted())) take({ ...answer, project: asked.project }); // else it comes again
+    });
+  });
 
   function take(answer) {
     const isOther = !told || told.name !== answer.name || told.epoch !== answer.epoch || told.new_name !== answer.new_name;
@@ -39,13 +42,13 @@
     draw();
   }
 
-  const choose = (changes) => forge.test.choose({ epoch: Number(ui.epoch.value), strength: strength(), ...changes });
+  const choose = () => forge.test.choose({ name: told.name, epoch: Number(ui.epoch.value), strength: strength() });
 
   const keepIt = () =>
     guardedPress(ui.keep, async () => {
       const chosen = picture === null ? told.pictures[0] || "" : picture;
       const body = {
-        project: project(), name: told.name, epoch: told.epoch, strength: strength(), bake: ui.bake.checked, picture: chosen,
+        project: told.project, name: told.name, epoch: told.epoch, strength: strength(), bake: ui.bake.checked, picture: chosen,
         new_name: ui.name.value, activation: ui.activation.value, weight: Number(ui.weight.value) || null,
         negative: ui.negative.value, notes: ui.notes.value,
       };
@@ -58,7 +61,7 @@
   async function done(answer) {
     forge.refreshLoras();
     const undo = answer.undo ? button(say("undo"), () => bringBack(answer.undo, undo), { id: "lora_forge_keep_undo" }) : null;
-    [told, own, picture] = [null, {}, null];
+    [own, picture] = [{}, null];
     await load();
     put(ui.said, part("div.lf-note.lf-good", { role: "status" }, answer.sentence), undo ? part("div.lf-tools", {}, undo) : null);
   }
@@ -104,8 +107,8 @@
       which: part("div.lf-knobs"),
       form: part("div.lf-keep-form"),
       lora: part("select", { id: "lora_forge_keep_lora", onchange: () => forge.test.choose({ name: ui.lora.value }) }),
-      epoch: part("select", { id: "lora_forge_keep_epoch", onchange: () => choose({}) }),
-      strength: part("input", { type: "number", id: "lora_forge_keep_strength", min: 0.05, max: 4, step: 0.05, onchange: () => choose({}) }),
+      epoch: part("select", { id: "lora_forge_keep_epoch", onchange: choose }),
+      strength: part("input", { type: "number", id: "lora_forge_keep_strength", min: 0.05, max: 4, step: 0.05, onchange: choose }),
       advice: part("div.lf-tools"),
       name: text("new_name", { id: "lora_forge_keep_name" }),
       bake: part("input", { type: "checkbox", id: "lora_forge_keep_bake", onchange: drawWeight }),

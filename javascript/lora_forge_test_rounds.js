@@ -30,10 +30,10 @@
   async function look() {
     const name = project();
     if (!ui || !name) return;
-    const { id } = forge.test.now();
+    const asked = { project: name, kind: kit.kind(), test: forge.test.now().id || undefined, language: kit.language() };
     await kit.guarded(ui.line, async () => {
-      const answer = await get("rounds", { project: name, kind: kit.kind(), test: id || undefined });
-      if (name === project()) show(answer);
+      const answer = await get("rounds", asked);
+      if (name === project() && asked.language === kit.language()) show(answer); // else it comes again
     });
   }
 

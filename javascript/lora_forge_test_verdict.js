@@ -37,12 +37,19 @@
     drawTests();
     const told = test.state();
     ui.bar.hidden = !told || told.state !== "running";
-    ui.verdict.hidden = !told;
-    put(ui.tools);
+    ui.verdict.hidden = ui.tools.hidden = !told;
     if (!told) return;
     ui.bar.firstChild.style.width = `${told.total ? (100 * told.done) / told.total : 0}%`;
-    put(ui.tools, part("span.lf-count", {}, say("progress", { done: told.done, total: told.total })), ...acts(told));
+    drawTools(told);
     drawVerdict(told);
+  }
+
+  // A button that was made anew under the pointer would not be pressed.
+  function drawTools(told) {
+    const key = JSON.stringify([kit.project(), told.id, told.state, told.state === "done" && told.done]);
+    if (ui.toolsKey !== key) put(ui.tools, part("span.lf-count"), ...acts(told));
+    ui.toolsKey = key;
+    ui.tools.firstChild.textContent = say("progress", { done: told.done, total: told.total });
   }
 
   function acts(told) {

@@ -60,6 +60,7 @@
   }
 
   function set(key, value) {
+    if (!form.told) return; // there is no project to set it for
     if (value === null || isUsual(key, value)) delete form.values[key];
     else form.values[key] = value;
     if (key === "rank") followRank();
@@ -107,12 +108,18 @@
 
   // ------------------------------------------------------------------ asking
 
+  const chosen = () => ({ project: project(), kind: kit.kind(), language: kit.language() });
+
   async function look() {
     if (!train.place) return;
-    const asked = { project: project(), kind: kit.kind() };
+    const asked = chosen();
+    const isOver = () => !same(asked, chosen()); // another one was chosen while the answer was on its way
     try {
-      take(asked, await get("train/form", asked));
+      const told = await get("train/form", asked);
+      if (isOver()) return void load();
+      take(asked, told);
     } catch (problem) {
+      if (isOver()) return void load();
       if (asked.project) train.tell(problem.message, problem.status === 400 || problem.status === 404 ? "info" : "error");
       form.told = null;
       call("form");
@@ -125,7 +132,7 @@
     form.told = told;
     if (!isSameProject) {
       const draft = told.draft;
-      if (draft && draft.kind !== asked.kind && chooseKind(draft.kind)) return; // comes again with its own defaults
+      if (draft && draft.kind !== asked.kind && chooseKind(draft.kind)) return void load(); // comes again with its own defaults
       form.values = draft && draft.kind === asked.kind ? { ...draft.values } : {};
       form.name = told.name;
       form.trigger = (draft && draft.trigger_word) || told.trigger_word;
@@ -153,37 +160,45 @@
     return { project: project(), kind: kit.kind(), name, trigger_word, values: form.values, ...more };
   }
 
-  let asking = 0;
-  const planSoon = kit.debounce(200, async () => {
+  const plan = kit.newest(async () => {
     if (!form.told) return;
-    const number = (asking += 1);
-    try {
-      const told = await post("train/plan", body());
-      if (number === asking) form.plan = told;
-    } catch (problem) {
-      if (number === asking) form.plan = { problems: [{ key: "", sentence: problem.message }], sentence: "" };
-    }
-    if (number === asking) call("plan");
+    const asked = JSON.stringify(body());
+    const told = await post("train/plan", body()).catch((problem) => ({ problems: [{ key: "", sentence: problem.message }], sentence: "" }));
+    if (asked !== JSON.stringify(body())) return; // whoever changed it asks again
+    form.plan = told;
+    call("plan");
   });
+  const planSoon = kit.debounce(200, plan);
 
-  const keepSoon = kit.debounce(600, () => {
-    if (!form.told || !project()) return;
-    post("train/draft", body())
-      .then(() => train.trial.load())
-      .catch(() => {}); // the next change keeps it
+  // What was typed belongs to the project and the type it was typed for: by the time it is kept, others may be chosen.
+  const drafts = new Map(); // by project
+  const keep = kit.newest(async () => {
+    const waiting = [...drafts.values()];
+    drafts.clear();
+    for (const draft of waiting) await post("train/draft", draft).catch(() => {}); // the next change keeps it
+    await train.trial.load();
   });
+  const keepLater = kit.debounce(600, keep);
+
+  function keepSoon() {
+    if (!form.told) return;
+    const { project, kind } = form.told;
+    drafts.set(project, { ...body(), project, kind });
+    keepLater();
+  }
 
   // ------------------------------------------------------------------ the start
 
   async function start(more) {
     await train.guarded(async () => {
+      if (!form.told || form.told.project !== project() || form.told.kind !== kit.kind()) await load(); // its own settings
       const asked = body({ prove: form.prove, folder: form.folder, queue: true, ...more });
       const told = await post("start", asked);
       train.tell(train.say(told.state === "queued" ? "queued" : "started", { name: asked.name }), "good");
       if (train.live) train.live.follow(asked.project, asked.name);
       form.name = "";
       await load();
-      form.name = form.name || form.told.name;
+      if (form.told) form.name = form.name || form.told.name;
       call("form");
       keepSoon();
     });

@@ -75,10 +75,11 @@
 
   const takeOne = () =>
     guarded(async () => {
-      const told = await get("presets/one", { name: ui.choice.value });
+      const name = ui.choice.value;
+      const told = await get("presets/one", { name });
       await withKind(told.kind);
       train.setAll(told.values);
-      tell(say("preset_taken", { name: ui.choice.value }), "good");
+      tell(say("preset_taken", { name }), "good");
     });
 
   const removeOne = () =>
@@ -99,7 +100,7 @@
     const choice = kind && kit.$(`#lora_forge_kind input[value="${CSS.escape(kind)}"]`);
     if (!choice || choice.checked) return;
     choice.click();
-    for (let tries = 0; tries < 50 && !(form.told && form.told.kind === kind); tries += 1) await kit.wait(100);
+    await train.load();
   }
 
   async function bringFile(event) {

@@ -21,7 +21,6 @@
   function strip(place) {
     const say = (key, values) => kit.say(place, key, values);
     let run = null;
-    let busy = null;
     let shots = []; // steps, newest first
     let columns = []; // of each row: its column and prompt
     let ticked = []; // steps, or BASE, in the order they were ticked
@@ -60,17 +59,14 @@
       return update();
     }
 
-    function update() {
-      if (!busy) busy = fetchNew().finally(() => (busy = null));
-      return busy;
-    }
+    const update = kit.newest(fetchNew);
 
     async function fetchNew() {
       const asked = run;
       if (!asked) return;
       try {
         const answer = await get("runs/previews", asked);
-        if (asked !== run) return void setTimeout(update, 0); // another run was chosen meanwhile
+        if (asked !== run) return; // it was asked for too
         take(answer);
         if (!line.hidden) kit.tell(line, "");
       } catch (problem) {

@@ -13,7 +13,6 @@
   let ui = null;
   let told = { runs: [], queue: [], is_held: false };
   let asked = 0;
-  let isAsking = false;
 
   const say = (key, values) => kit.say(ui.place, key, values);
 
@@ -28,18 +27,14 @@
 
   // ------------------------------------------------------------------ asking
 
-  async function refresh() {
-    if (!ui || isAsking) return;
-    [isAsking, asked] = [true, Date.now()];
-    try {
-      told = await get("runs", {});
-      draw();
-    } catch (_) {
-      // the live panel says it when the program does not answer
-    } finally {
-      isAsking = false;
-    }
-  }
+  const refresh = kit.newest(async () => {
+    if (!ui) return;
+    asked = Date.now();
+    const answer = await get("runs", {}).catch(() => null); // the live panel says it when the program does not answer
+    if (!answer) return;
+    told = answer;
+    draw();
+  });
 
   function tick() {
     if (ui && forge.isVisible() && kit.step() === "train" && Date.now() - asked > 3000) refresh();
@@ -52,6 +47,7 @@
   // ------------------------------------------------------------------ drawing
 
   function draw() {
+    if (!ui) return; // its frame comes a moment later
     const mine = told.runs.filter((one) => one.state !== "queued" && (ui.all.checked || one.project === project()));
     const key = JSON.stringify([kit.language(), told.queue, told.is_held, mine.map((one) => ({ ...one, step: 0, window_mse: 0 }))]);
     if (ui.key !== key) {
@@ -137,7 +133,6 @@
     guarded(async () => {
       await post(route, body);
       tell("");
-      asked = 0; // an answer that is on its way knows nothing of it
       await refresh();
     });
 

@@ -5,7 +5,7 @@
   const forge = window.loraForge;
   if (!forge || !forge.kit || (forge.train && forge.train.series)) return; // the host's Reload UI loads this file again
   forge.train = forge.train || {};
-  const { debounce, get } = forge.kit;
+  const { debounce, get, newest } = forge.kit;
 
   const COLUMNS = ["steps", "loss", "window_mse", "objective", "learning_rate"];
   const LEAST_STEPS = 4; // what a zoom shows
@@ -19,8 +19,6 @@
     let data = NOTHING; // the whole run
     let detail = null; // the last zoom that has come, with its span
     let view = null; // [first, last] step in sight; null is the whole run
-    let busy = null;
-    let again = false;
 
     function show(target) {
       if (run && target && run.project === target.project && run.name === target.name) return update();
@@ -29,19 +27,7 @@
       return update();
     }
 
-    // Asked for while an answer is on its way, it is done once more behind it.
-    function update() {
-      again = Boolean(busy);
-      if (!busy) busy = follow().finally(() => (busy = null));
-      return busy;
-    }
-
-    async function follow() {
-      do {
-        again = false;
-        await guarded(fetchNew);
-      } while (again);
-    }
+    const update = newest(() => guarded(fetchNew));
 
     async function fetchNew() {
       const asked = run;
@@ -53,7 +39,7 @@
         since: isLong ? 0 : data.last || 0,
         revision: isLong ? "" : data.revision,
       });
-      if (asked !== run) return void (again = true);
+      if (asked !== run) return; // it was asked for too
       const isWound = Boolean(data.revision) && answer.revision !== data.revision;
       data = answer.is_new ? answer : joined(data, answer);
       if (isWound) {

@@ -22,10 +22,12 @@
       tell(say("trial_started"));
     });
 
-  async function load() {
-    const told = project() ? await get("train/trial", { project: project() }).catch(() => null) : null;
-    draw(told && told.made_at ? told : null);
-  }
+  const load = kit.newest(async () => {
+    if (!ui.result) return;
+    const name = project();
+    const told = name ? await get("train/trial", { project: name }).catch(() => null) : null;
+    if (name === project()) draw(told && told.made_at ? told : null); // else whoever chose another one asks again
+  });
 
   function draw(told) {
     if (!told) return put(ui.result);

@@ -11,6 +11,8 @@ MAJOR = int(gr.__version__.split(".")[0])
 
 # no entry of their own in gradio's list of functions; gradio 5 warns of this way, and knows no other yet
 _UNNAMED: dict[str, Any] = {} if MAJOR >= 5 else {"api_name": False}
+# gradio 3 answers every press; 4 and 5 leave out one that comes while an answer is on its way, unless told so
+_LAST: dict[str, Any] = {"trigger_mode": "always_last"} if MAJOR >= 4 else {}
 _HTML: dict[str, Any] = {"padding": False} if MAJOR >= 5 else {}
 
 
@@ -31,11 +33,12 @@ def on(
     outputs: Iterable[Any] | None = None,
     js: str | None = None,
     queued: bool = False,
+    last: bool = False,
 ) -> Any:
     """Bind ``fn`` (or only ``js``) to a component's event, such as ``button.click``; returns what has ``.then``.
 
     ``inputs`` given as a set reach ``fn`` as one dict by component. Short handlers stay out of the queue: there they
-    would wait for the host's pictures.
+    would wait for the host's pictures. With ``last``, an event during another's answer is answered after it.
     """
     script = {} if js is None else {"_js" if MAJOR == 3 else "js": js}
     chosen = inputs if inputs is None or isinstance(inputs, set) else list(inputs)
@@ -46,5 +49,6 @@ def on(
         queue=queued,
         show_progress="hidden",
         **_UNNAMED,
+        **(_LAST if last else {}),
         **script,
     )

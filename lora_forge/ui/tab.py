@@ -149,10 +149,10 @@ class _Tab:
             [*texts.components, *self._drawn(), self.banner, self.parts, self.base, self.stock],
         )
         shown = [form.checkpoint, self.base, form.project, self.stock, self.banner]
-        refreshed = self._on(self.refresh.click, self._refresh, shown)
+        refreshed = self._on(self.refresh.click, self._refresh, shown, last=True)
         on(refreshed.then, None, js="() => { window.loraForge && window.loraForge.ready(); return []; }")
-        self._on(self.look.click, self._refresh, shown)
-        switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base], queued=True)
+        self._on(self.look.click, self._refresh, shown, last=True)
+        switched = self._on(form.checkpoint.input, self._switch, [form.checkpoint, self.base], queued=True, last=True)
         on(switched.then, None, [form.checkpoint], js="(title) => { window.loraForge.chosen(title); return []; }")
         self._on(form.project.change, self._project, [self.stock])
         taken = self._on(self.take.click, self._taken, [self.stock, form.project, self.brought], queued=True)
@@ -164,6 +164,7 @@ class _Tab:
         handler: Callable[[Values, Given], Changes],
         outputs: list[Any],
         queued: bool = False,
+        last: bool = False,
     ) -> Any:
         """Bind ``handler``; what it refuses is shown in the step's own line, the last HTML it may change."""
         lines = (self.brought, self.stock, self.base)
@@ -176,7 +177,7 @@ class _Tab:
             except LoraForgeError as problem:
                 return {place: markup.note(say_error(problem, values.language), "error")}
 
-        return on(event, guarded, self.form.components(), outputs, queued=queued)
+        return on(event, guarded, self.form.components(), outputs, queued=queued, last=last)
 
     # ---------------------------------------------------------------- what happens
 
