@@ -21,7 +21,7 @@ from tests.work.kept import contents, make_run
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # of the program, not of this file: its tests may be run apart
 def loras(served: Served) -> Path:
     """A project with a run of three epochs, two previews, and a file of another trainer."""
     folder = served.data / "loras"
@@ -47,6 +47,8 @@ def step(page: Any, loras: Path) -> Any:
     page.keyboard.press("Enter")
     page.evaluate("window.loraForge.kit.chooseStep('keep')")
     page.wait_for_selector("#lora_forge_keep_it:visible", timeout=30_000)
+    wait_for_value(page, "#lora_forge_keep_lora", "keeper")
+    page.wait_for_selector('#lora_forge_loras [data-file="miku.safetensors"]')
     return page
 
 

@@ -50,6 +50,13 @@ def wait_for_value(page: Any, selector: str, value: str) -> None:
     assert page.evaluate(read, selector) == value, selector
 
 
+def wait_idle(page: Any) -> None:
+    """Until the run of an earlier test, which shares the program, has ended to the last."""
+    page.wait_for_function(
+        "loraForge.kit.get('status').then((told) => !/running|waiting|stopping/.test(told.state))", timeout=60_000
+    )
+
+
 def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[str]) -> None:
     bring(page, "anna_v2", pictures)
     said = page.inner_text("#lora_forge_photos .lf-note")
@@ -66,6 +73,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     page.wait_for_selector("#lora_forge_steps :text('= 2 steps an epoch, 4 in all')")
     page.wait_for_selector("#lora_forge_repeats.lf-changed :text('default: 20')")
 
+    wait_idle(page)
     page.click("#lora_forge_start")
     page.wait_for_selector("#lora_forge_live .lf-live[data-state=done]:has-text('step 4/4')", timeout=300_000)
     live = page.inner_text("#lora_forge_live")
@@ -92,8 +100,8 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     page.fill("#lora_forge_name input", "anna_v2")
     page.click("#lora_forge_start")
     page.wait_for_selector("#lora_forge_train .lf-note.lf-error")
-    page.fill("#lora_forge_name input", "bea")
-    page.wait_for_timeout(900)  # what is typed is kept a moment later
+    with page.expect_response(lambda kept: "train/draft" in kept.url and '"bea"' in (kept.request.post_data or "")):
+        page.fill("#lora_forge_name input", "bea")  # it is kept a moment later
 
     # another page shows the same: the run, and what the form said
     page.reload(wait_until="domcontentloaded")
@@ -111,7 +119,7 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
     page.click("#lora_forge_language label:has-text('简体中文')")
     page.wait_for_selector("#lora_forge_start:has-text('开始炼丹')")
     page.wait_for_selector("#lora_forge_live .lf-live[data-language=zh] .lf-state")
-    assert "底模" in page.inner_text("#lora_forge_base")
+    page.wait_for_selector("#lora_forge_base:has-text('底模')")
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector("#lora_forge_start:has-text('开始炼丹')", timeout=60_000)
     page.click("#lora_forge_language label:has-text('English')")
@@ -121,6 +129,7 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
 def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
     go(page, "train")
     go(page, "test")
+    page.wait_for_selector("#lora_forge_test [data-key=strengths] input")
     page.fill("#lora_forge_test [data-key=strengths] input", "much")
     page.click("#lora_forge_test_command")
     page.wait_for_selector("#lora_forge_test .lf-error:has-text('much')")

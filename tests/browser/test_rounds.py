@@ -11,12 +11,13 @@ from lora_forge.config import Family
 from lora_forge.dataset.project import Project
 from lora_forge.ports import BaseInfo
 from tests.browser.conftest import Served
+from tests.browser.test_page import wait_idle
 from tests.work.planted_rounds import keep_test
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # of the program, not of this file: its tests may be run apart
 def tested(served: Served, girl: str) -> Project:
     """The girl's three epochs, tested: not like her yet."""
     project = Project.load(served.data / "projects" / girl)
@@ -45,6 +46,7 @@ def test_the_advice_is_begun_with_one_click(step: Any) -> None:
     assert table.locator("thead th").all_inner_texts() == ["girl"]
     table.scroll_into_view_if_needed()
     step.wait_for_function("document.querySelector('#lora_forge_rounds table img').naturalWidth > 0")
+    wait_idle(step)
     advised.get_by_role("button").click()
     step.wait_for_selector("#lora_forge_rounds .lf-note.lf-good", timeout=30_000)
     assert step.inner_text("#lora_forge_rounds .lf-note.lf-good") == "girl_v2 has begun: its steps are shown in Train."

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import Served
-from tests.browser.test_page import go, wait_for_value
+from tests.browser.test_page import go, wait_for_value, wait_idle
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +39,7 @@ def ask_for(page: Any, mode: str, **fields: str) -> None:
 
 
 def start(page: Any, wanted: str = "done") -> None:
+    wait_idle(page)
     page.click("#lora_forge_test_start")
     page.wait_for_selector(f"{TEST} .lf-note:has-text('The test has started')")
     if wanted:
@@ -57,9 +58,11 @@ def test_a_grid_is_drawn_scored_and_read(page: Any, served: Served, girl: str) -
     ask_for(page, "full", strengths="0.5, 1", width="64", height="64", steps="4")
     page.wait_for_selector("#lora_forge_test_plan .lf-info")
     start(page)
-    page.wait_for_function("document.querySelectorAll('#lora_forge_test .lf-cell img[src]').length === 7")
+    page.wait_for_function(
+        "document.querySelectorAll('#lora_forge_test .lf-cell img[src]').length === 7", timeout=PATIENCE_MS
+    )
     # read: maps with a number in each cell, a sentence, a diagnosis with its evidence
-    page.wait_for_selector("#lora_forge_verdict .lf-plan:has-text('epoch')")
+    page.wait_for_selector("#lora_forge_verdict .lf-plan:has-text('epoch')", timeout=PATIENCE_MS)
     page.wait_for_selector("#lora_forge_verdict .lf-diagnosis li", state="attached")
     spots = page.locator(f"{TEST} [data-score=identity] .lf-spot")
     numbers = spots.all_inner_texts()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Program, Served, opened_page
-from tests.browser.test_page import bring, go, wait_for_value
+from tests.browser.test_page import bring, go, wait_for_value, wait_idle
 
 pytestmark = pytest.mark.slow
 
@@ -101,11 +101,11 @@ _NOTIFIED = """window.notified = []; window.Notification = class {
 def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: list[str]) -> None:
     page.add_init_script(_NOTIFIED)  # for the page as it is opened anew below
     toyworld(page, "told", pictures)
-    page.wait_for_function("loraForge.kit.get('status').then((told) => !/running|waiting|stopping/.test(told.state))")
+    wait_idle(page)
     page.click("#lora_forge_trial")
     page.wait_for_selector("#lora_forge_trial_result .lf-good", timeout=120_000)
-    knob(page, "repeats", 40)
-    page.wait_for_selector("#lora_forge_steps :text('30 steps an epoch, 300 in all')")
+    knob(page, "repeats", 400)  # long enough for all that is done meanwhile
+    page.wait_for_selector("#lora_forge_steps :text('300 steps an epoch, 3000 in all')")
     page.click("#lora_forge_start")
     state(page, "running")
     page.wait_for_selector("#lora_forge_live .lf-numbers:has-text('step')")
@@ -138,7 +138,8 @@ def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: l
 
 def test_runs_wait_in_a_queue_that_can_be_changed(page: Any, pictures: list[str]) -> None:
     toyworld(page, "queue", pictures)
-    knob(page, "repeats", 40)
+    knob(page, "repeats", 400)
+    wait_idle(page)
     page.click("#lora_forge_start")
     wait_for_value(page, "#lora_forge_name input", "queue_v2")
     page.click("#lora_forge_sweep")

@@ -24,6 +24,8 @@ UPDATE = """async () => {
     await Promise.all([view.chart.update(), view.strip.update()]);
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
+# Until what was asked for is drawn.
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 # Rows (from the top, CSS px) where the lower canvas has the colour of a line, in one column of it.
 ROWS = """([line, share]) => {
     const canvas = document.querySelector(".lf-chart-stage canvas");
@@ -79,8 +81,8 @@ def at(page: Any, share: float) -> tuple[float, float]:
 
 def tip(page: Any, share: float) -> str:
     page.mouse.move(*at(page, share))
+    page.evaluate(FRAMES)
     page.wait_for_selector(".lf-chart-tip strong")
-    page.wait_for_timeout(60)
     text: str = page.inner_text(".lf-chart-tip").replace("\u2009", "")
     return text
 
@@ -123,7 +125,7 @@ def test_a_line_is_drawn_where_its_values_are_and_can_be_hidden(view: Any) -> No
     assert drawn
     assert max(drawn) - min(drawn) < 40, "one line, not a block"
     view.click(".lf-chart-key[data-line=window_mse]")
-    view.wait_for_timeout(100)
+    view.evaluate(FRAMES)
     assert view.evaluate(ROWS, ["window_mse", 0.5]) == []
     assert view.get_attribute(".lf-chart-key[data-line=window_mse]", "aria-pressed") == "false"
     view.reload()
@@ -154,7 +156,6 @@ def test_dragging_zooms_and_a_double_click_shows_all(view: Any) -> None:
     view.mouse.move(*at(view, 0.6), steps=4)
     view.mouse.up()
     view.wait_for_selector(".lf-chart-legend .lf-button:has-text('Whole run')")
-    view.wait_for_timeout(400)
     assert abs(step_in(tip(view, 0.06)) - left) <= 2
     assert abs(step_in(tip(view, 0.94)) - right) <= 2
     view.mouse.dblclick(*at(view, 0.5))

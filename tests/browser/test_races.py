@@ -1,0 +1,58 @@
+"""What comes late, or goes to something that is no longer chosen, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Served
+from tests.browser.test_page import bring, go, wait_for_value
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_last_wish_counts_and_a_look_that_failed_before_it_does_not(page: Any) -> None:
+    told = page.evaluate(
+        """async () => {
+            const { newest, wait } = loraForge.kit;
+            const seen = [];
+            const look = newest(async () => {
+                const wish = wished;
+                await wait(20);
+                seen.push(wish);
+                if (wish < 0) throw new Error("no answer");
+            });
+            let wished = -1;
+            const first = look();
+            for (wished of [2, 3, 4]) look();
+            await first;
+            wished = -5;
+            const failed = await look().catch((problem) => problem.message);
+            wished = 6;
+            await look();
+            return [seen, failed];
+        }"""
+    )
+    assert told == [[-1, 4, -5, 6], "no answer"]
+
+
+def test_what_was_typed_stays_with_its_project(page: Any, served: Served, pictures: list[str]) -> None:
+    bring(page, "typed", pictures)
+    go(page, "train")
+    wait_for_value(page, "#lora_forge_name input", "typed")
+    with page.expect_response(lambda kept: "train/draft" in kept.url):
+        page.fill("#lora_forge_repeats input", "7")
+        page.fill("#lora_forge_project input", "another")  # before it was kept
+    draft = json.loads((served.data / "projects" / "typed" / "train_form.json").read_text("utf-8"))
+    assert draft["values"] == {"repeats": 7}
+
+    # a project that is not there yet has no form to set: that is no error of the page
+    page.wait_for_function("loraForge.train.form.told === null")
+    go(page, "photos")
+    page.fill("#lora_forge_photos label:has-text('Resolution') input", "256")
+    page.fill("#lora_forge_project input", "typed")
+    page.wait_for_function("(loraForge.train.form.told || {}).project === 'typed'")
+    go(page, "train")
+    wait_for_value(page, "#lora_forge_repeats input", "7")
