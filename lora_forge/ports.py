@@ -78,8 +78,9 @@ class BorrowedModel:
     """A checkpoint while we hold it: diffusers and transformers modules on the host's own memory, all frozen.
 
     ``alphas_cumprod``: float32 (1000,), rescaled already when ``info.zero_terminal_snr``. ``vae_scale``: 0.18215 or
-    0.13025. ``dtype``: of the UNet's weights. ``host_encode``: when a host must encode text itself; takes captions
-    and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None). ``drawing``: what previews are drawn by.
+    0.13025. ``dtype``: what the UNet computes in, whatever its weights lie in. ``host_encode``: when a host must encode
+    text itself; takes captions and clip skip and gives (hidden (B, 77n, D), pooled (B, P) or None). ``drawing``: what
+    previews are drawn by.
     ``may_leave``: nobody else uses the networks, so they may lie elsewhere while they have nothing to do; where they
     are during a run ``residence`` knows (`model.residence.Residence`, None: where they are lent).
     """
