@@ -56,6 +56,7 @@ def _is_trained_on(world: Any, levels: float) -> list[float]:
     """By all rules; a preview is to be within ``levels`` of the host's picture. Gives the losses."""
     contract.memory_is_shared(world)
     contract.modules_are_frozen(world)
+    contract.a_merged_lora_is_taken_off(world)
     with world.host.borrow() as model:
         assert is_in_fp8(model.unet)
         assert model.dtype in _WIDE
