@@ -62,7 +62,7 @@ class OneBatch:
             None,
         )
 
-    def of(self, visits: Any) -> Inputs:
+    def of(self, visits: Any, together: Any = ()) -> Inputs:
         return self.inputs
 
 
