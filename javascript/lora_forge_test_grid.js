@@ -225,6 +225,7 @@
   // The cell so many columns and rows away.
   test.beside = (key, columns, rows) => {
     const told = test.state();
+    if (!told) return key; // another project's come
     const [epoch, strength] = key.split(":").map(Number);
     const down = [0, ...told.strengths.filter((one) => one > 0).sort((one, other) => one - other)];
     const column = Math.max(0, told.epochs.indexOf(epoch)) + (strength ? columns : 0);

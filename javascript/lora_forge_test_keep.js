@@ -69,9 +69,9 @@
   // A press that is at work can't be pressed again.
   async function guardedPress(pressed, act) {
     pressed.disabled = true;
-    kit.tell(ui.line, "");
+    kit.tell(ui.refused, "");
     put(ui.said);
-    const isDone = await kit.guarded(ui.line, async () => (await act(), true));
+    const isDone = await kit.guarded(ui.refused, async () => (await act(), true));
     pressed.disabled = false;
     if (!isDone) refreshArchive();
   }
@@ -101,7 +101,8 @@
     told = null;
     const text = (key, props) => field(key, part("input", { type: "text", spellcheck: false, ...props }));
     ui = {
-      line: part("div.lf-told", { hidden: true }),
+      line: part("div.lf-told", { hidden: true }), // what the form says of itself, with each answer anew
+      refused: part("div.lf-told", { hidden: true }), // what a press was refused with, until the next one
       said: part("div"),
       empty: part("p.lf-quiet"),
       which: part("div.lf-knobs"),
@@ -135,7 +136,7 @@
       ui.away,
       part("div.lf-tools", {}, ui.keep)
     );
-    put(place, ui.empty, ui.which, ui.form, ui.line, ui.said, ui.archive);
+    put(place, ui.empty, ui.which, ui.form, ui.line, ui.refused, ui.said, ui.archive);
     draw();
     load();
   }

@@ -83,7 +83,7 @@
     function drawFacts() {
       const cell = test.cell(...cellOf(key));
       const scores = (cell && cell.scores) || {};
-      const lines = test.state().scores.map((one) => {
+      const lines = told.scores.map((one) => {
         const measure = scores[one.id];
         const text = measure ? say("score_line", { title: one.title, value: `${Math.round(100 * measure.mean)} %` }) : say("score_untold", { title: one.title });
         return part("span", { title: one.sentence }, text);

@@ -153,6 +153,7 @@
   // ------------------------------------------------------------------ several at once
 
   function sweep() {
+    if (!train.form.told) return; // there is no project to vary a setting of
     const dialog = forge.photos.openDialog(say("sweep_title"));
     dialog.classList.add("lf-sweep");
     const label = (key) => (train.byKey(key) || { label: key }).label;
