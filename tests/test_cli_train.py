@@ -117,6 +117,7 @@ def test_a_setting_out_of_range_is_wrong_usage(project: Path, base: Path, capsys
 
 
 @pytest.mark.slow
+@pytest.mark.once  # a resumed run's files are compared on both stacks in tests/train
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_saves_and_resume_ends_in_the_same_files(project: Path, base: Path, tmp_path: Path) -> None:
     words = train_words(project, base, "--epochs", "2", "--repeats", "4", "--json")

@@ -24,6 +24,7 @@ def ui_command(port: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "lora_forge", "ui", "--no-browser", "--port", str(port), *more]
 
 
+@pytest.mark.once
 def test_without_gradio_there_is_a_sentence_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "gradio.py").write_text("raise ImportError('not here')", encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}

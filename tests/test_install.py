@@ -12,6 +12,8 @@ import pytest
 
 from tests.tiny_env import A1111, CLASSIC, CLOSED, FORGE, NEO, NEWEST, REFORGE, ROOT, Environment, make_wheels
 
+pytestmark = pytest.mark.once  # the environments hold nothing of the stack's
+
 TRAP = "raise SystemExit('the WebUI was imported')\n"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from lora_forge.cli.parser import build_parser
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 TEXTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "lora_forge" / "ui" / "page.py"]

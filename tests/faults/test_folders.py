@@ -142,6 +142,7 @@ def test_a_prepared_copy_that_is_gone_is_named_and_preparing_again_heals_it(
 
 
 @AHEAD
+@pytest.mark.once
 def test_a_photo_put_into_the_trash_during_a_run_is_asked_for_when_resuming(ahead: str, tmp_path: Path) -> None:
     """On a desk, as from the page: the run that goes on needs it no more, one that is taken up again does."""
     ends = []

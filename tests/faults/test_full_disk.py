@@ -128,6 +128,7 @@ def test_a_journal_that_is_refused_for_a_while_is_whole_lines_before_and_after(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_real_disks_that_are_full_and_have_room_again(tmp_path: Path) -> None:
     problem = why_no_mounts() if sys.platform == "linux" else "mounts of one's own are Linux's"
     if problem:

@@ -14,6 +14,8 @@ from lora_forge import parts
 from lora_forge.i18n import catalogue, say
 from tests.i18n.literals import PACKAGE, glued, marked, said, sentences, text_of, trees, unfilled
 
+pytestmark = pytest.mark.once
+
 FILES = sorted((PACKAGE / "i18n" / "zh").glob("*.json"))
 _TWO_WORDS = re.compile(r"[A-Za-z]{3,} [a-z]{2,}")
 

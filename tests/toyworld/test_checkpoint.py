@@ -81,6 +81,7 @@ def test_without_a_word_for_it_there_is_no_star_and_the_trigger_means_nothing() 
 
 
 @pytest.mark.slow
+@pytest.mark.once  # a few prompts are obeyed on both stacks, above
 @pytest.mark.parametrize("around", [("", ""), ("masterpiece, best quality, ", ", highly detailed, 8k")])
 def test_obeys_every_attribute(around: tuple[str, str]) -> None:
     """128 fresh prompts, 8 steps of DPM++ 2M, guidance 4; measured figures are in build.py."""

@@ -68,24 +68,26 @@ def _patches(ndimage: Any, stands_out: Any, plane: Any, contrast: float) -> list
         return []
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     strong = np.bincount(labels[stands_out > 2 * contrast], minlength=count + 1)[1:]
+    places = ndimage.find_objects(labels)
     found = []
-    for number, place in enumerate(ndimage.find_objects(labels)):
+    for number in np.flatnonzero((areas >= 12) & (strong >= _STAYS * areas)).tolist():  # most patches are specks
+        place = places[number]
         height, width = (one.stop - one.start for one in place)
-        is_letter_sized = _HEIGHTS[0] <= height <= _HEIGHTS[1] and width <= 3 * height
-        if not is_letter_sized or areas[number] < 12 or strong[number] < _STAYS * areas[number]:
+        if not _HEIGHTS[0] <= height <= _HEIGHTS[1] or width > 3 * height:
             continue
-        letter = _letter(ndimage, labels[place] == number + 1, plane[place], place)
+        letter = _letter(labels[place] == number + 1, plane[place], place)
         if letter is not None:
             found.append(letter)
     return found
 
 
-def _letter(ndimage: Any, inside: Any, plane: Any, place: Any) -> _Letter | None:
+def _letter(inside: Any, plane: Any, place: Any) -> _Letter | None:
     height, width = inside.shape
     area = int(inside.sum())
     if not _FILLS[0] <= area / (height * width) <= _FILLS[1]:
         return None
-    edge = area - int(ndimage.binary_erosion(np.pad(inside, 1)).sum())
+    rows = inside[1:-1] & inside[:-2] & inside[2:]
+    edge = area - int(np.count_nonzero(rows[:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]))
     stroke = 2 * area / max(edge, 1)
     if stroke > _THIN * height:
         return None
@@ -115,9 +117,11 @@ def _lines(letters: list[_Letter]) -> list[list[_Letter]]:
 
 def _follows(one: _Letter, other: _Letter) -> bool:
     """Whether ``other`` may be the next letter of the line that ``one`` is in."""
+    beside = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    if beside <= 0:  # most are: another line
+        return False
     gap = other.x - one.x - one.width
     high, low = max(one.height, other.height), min(one.height, other.height)
-    beside = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
     thick, thin = max(one.stroke, other.stroke), min(one.stroke, other.stroke)
     return (
         -0.5 * min(one.width, other.width) <= gap <= 1.2 * high

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from lora_forge.dataset.checkup.finding import Finding
 from lora_forge.dataset.checkup.running import judge, subject_of
@@ -22,6 +23,11 @@ FACES_PX = {  # in a picture of 640 px; theirs have 320
     "half": 130.0,
     "full": 70.0,
 }
+
+
+def once(*values: object) -> ParameterSet:
+    """One more set of a kind that both stacks meet."""
+    return pytest.param(*values, marks=pytest.mark.once)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +75,8 @@ def varied(
 @pytest.mark.parametrize(
     ("same", "start", "clothes", "light"),
     [
-        (6, 0, 0, "yellow"), (7, 20, 3, "yellow"), (10, 41, 5, "red"), (9, 62, 2, "red"),
-        (1, 0, 0, "green"), (1, 35, 0, "green"), (2, 70, 5, "green"), (3, 11, 1, "green"),
+        (6, 0, 0, "yellow"), once(7, 20, 3, "yellow"), (10, 41, 5, "red"), once(9, 62, 2, "red"),
+        (1, 0, 0, "green"), once(1, 35, 0, "green"), once(2, 70, 5, "green"), (3, 11, 1, "green"),
     ],
 )  # fmt: skip
 def test_one_outfit(
@@ -89,8 +95,9 @@ def test_one_outfit(
 @pytest.mark.parametrize(
     ("same", "start", "background", "light"),
     [
-        (7, 1, 0, "yellow"), (6, 20, 1, "yellow"), (10, 41, 2, "red"), (9, 62, 4, "red"), (10, 7, 5, "red"),
-        (1, 0, 0, "green"), (1, 35, 0, "green"), (2, 70, 2, "green"), (2, 90, 1, "green"),
+        (7, 1, 0, "yellow"), once(6, 20, 1, "yellow"), (10, 41, 2, "red"), once(9, 62, 4, "red"),
+        once(10, 7, 5, "red"), (1, 0, 0, "green"), once(1, 35, 0, "green"), (2, 70, 2, "green"),
+        once(2, 90, 1, "green"),
     ],
 )  # fmt: skip
 def test_one_background(
