@@ -80,6 +80,12 @@
     };
   }
 
+  // Each act() after the one before, however that went, in the order they were asked for.
+  function queue() {
+    let last = Promise.resolve();
+    return (act) => (last = last.catch(() => {}).then(act));
+  }
+
   // A panel is a frame that Python renders anew with each language; build(place) fills it each time.
   const panels = [];
 
@@ -525,6 +531,6 @@
 
   forge.kit = {
     $, Grid, Refused, address, ask, button, chooseStep, choreBar, debounce, fill, get, guarded, image, isBusy, kind, language,
-    mount, newest, number, onChore, onStep, part, picture, post, project, put, say, startedChore, step, suggest, tell, thumb, wait,
+    mount, newest, number, onChore, onStep, part, picture, post, project, put, queue, say, startedChore, step, suggest, tell, thumb, wait,
   };
 })();

@@ -9,13 +9,15 @@
   const { get, part, post, project } = kit;
   const nothing = () => ({ photos: [], words: {}, revision: 0, trigger_word: "", limit: 75 });
 
-  let queue = Promise.resolve();
+  const queue = kit.queue();
   let asked = null; // the project that is looked for
   let lookedAt = 0;
 
   const say = (key, values) => kit.say(desk.place, key, values);
   const tell = (text, kind) => kit.tell(desk.line, text, kind);
   const guarded = (act) => kit.guarded(desk.line, act);
+  // An edit goes on what the last one left, a look on what was written.
+  const inTurn = (act) => queue(() => guarded(act));
 
   const desk = {
     place: null, // the frame of the step, null until it is in the page
@@ -45,13 +47,6 @@
   };
 
   // ------------------------------------------------------------------ what is there
-
-  // One after the other: an edit on what the last one left, a look on what was written. What goes wrong is told, and does
-  // not keep the next one from its turn.
-  function inTurn(act) {
-    queue = queue.then(() => guarded(act));
-    return queue;
-  }
 
   const read = kit.newest(() => inTurn(look));
 

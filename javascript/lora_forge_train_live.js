@@ -15,6 +15,7 @@
   let wanted = null; // chosen by hand
   let last = null; // the board's last answer
   let looked = 0;
+  const queue = kit.queue(); // of what the run is told
 
   const say = (key, values) => kit.say(ui.place, key, values);
   const guarded = (act) => kit.guarded(ui.line, act);
@@ -25,7 +26,8 @@
   function build(place) {
     place.dataset.words = place.closest(".lf-live").dataset.words;
     ui = { place, line: part("div.lf-told", { hidden: true }) };
-    const tell = (command, key, hint) => button(say(key), () => send(command), { title: say(hint), data: { command } });
+    const told = (command) => command in TOLD && kit.tell(ui.line, say(TOLD[command]));
+    const tell = (command, key, hint) => button(say(key), () => send({ command }, () => told(command)), { title: say(hint), data: { command } });
     ui.pause = tell("pause", "pause", "pause_hint");
     ui.goOn = tell("resume", "go_on", "go_on_hint");
     ui.controls = part(
@@ -71,14 +73,13 @@
       { hidden: true },
       part("p.lf-quiet", {}, say("prompts_hint")),
       field,
-      button(say("use_prompts"), () =>
-        guarded(async () => {
-          const prompts = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
-          await post("command", { command: "preview_prompts", prompts });
+      button(say("use_prompts"), () => {
+        const prompts = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
+        send({ command: "preview_prompts", prompts }, () => {
           kit.tell(ui.line, say("prompts_taken"), "good");
           box.hidden = true;
-        })
-      )
+        });
+      })
     );
     box.field = field;
     return box;
@@ -93,13 +94,16 @@
     ui.prompts.field.focus();
   }
 
-  const send = (command) =>
-    guarded(async () => {
-      kit.tell(ui.line, "");
-      await post("command", { command });
-      const told = { save_now: "told_save", preview_now: "told_preview", pause: "told_pause" }[command];
-      if (told) kit.tell(ui.line, say(told));
-    });
+  const send = (body, then) =>
+    queue(() =>
+      guarded(async () => {
+        kit.tell(ui.line, "");
+        await post("command", body);
+        then();
+      })
+    );
+
+  const TOLD = { save_now: "told_save", preview_now: "told_preview", pause: "told_pause" };
 
   // ------------------------------------------------------------------ what the board says
 

@@ -126,10 +126,10 @@ def test_the_language_changes_without_a_reload_and_is_kept(page: Any) -> None:
     page.wait_for_selector("#lora_forge_start:has-text('Start')")
 
 
-def test_a_refusal_is_a_sentence_beside_the_button(page: Any) -> None:
-    go(page, "train")
+def test_a_refusal_is_a_sentence_beside_the_button(page: Any, pictures: list[str]) -> None:
+    bring(page, "refused", pictures)
     go(page, "test")
-    page.wait_for_selector("#lora_forge_test [data-key=strengths] input")
+    page.wait_for_function("(loraForge.test.form.told || {}).strengths === '0.1-1.0'")
     page.fill("#lora_forge_test [data-key=strengths] input", "much")
     page.click("#lora_forge_test_command")
     page.wait_for_selector("#lora_forge_test .lf-error:has-text('much')")
