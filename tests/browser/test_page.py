@@ -50,11 +50,14 @@ def wait_for_value(page: Any, selector: str, value: str) -> None:
     assert page.evaluate(read, selector) == value, selector
 
 
-def wait_idle(page: Any) -> None:
-    """Until the run of an earlier test, which shares the program, has ended to the last."""
-    page.wait_for_function(
-        "loraForge.kit.get('status').then((told) => !/running|waiting|stopping/.test(told.state))", timeout=60_000
-    )
+def wait_idle(page: Any, state: str = "") -> None:
+    """Until the program, which a worker's tests share, is at work on nothing; what it did last ended in ``state``."""
+    for _ in range(600):  # wait_for_function takes any promise for a yes
+        now = page.evaluate("loraForge.kit.get('status').then((told) => told.state)")
+        if now not in ("waiting", "running", "stopping"):
+            break
+        page.wait_for_timeout(100)
+    assert now in ([state] if state else ["idle", "done", "stopped", "failed"])
 
 
 def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[str]) -> None:

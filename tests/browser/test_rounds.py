@@ -51,9 +51,7 @@ def test_the_advice_is_begun_with_one_click(step: Any) -> None:
     step.wait_for_selector("#lora_forge_rounds .lf-note.lf-good", timeout=30_000)
     assert step.inner_text("#lora_forge_rounds .lf-note.lf-good") == "girl_v2 has begun: its steps are shown in Train."
     step.evaluate("window.loraForge.kit.post('command', {command: 'stop'})")
-    step.wait_for_function(
-        "window.loraForge.kit.get('status').then((told) => told.state === 'stopped')", timeout=60_000
-    )
+    wait_idle(step, "stopped")
 
 
 def test_photos_that_are_blamed_are_shown_on_their_wall(step: Any, tested: Project) -> None:

@@ -145,4 +145,4 @@ def test_a_test_is_stopped_goes_on_and_is_thrown_away(page: Any, served: Served,
     page.click(f"{TEST} [data-act=remove]")
     page.wait_for_selector(f"{TEST} .lf-good:has-text('trash')")
     assert page.locator("#lora_forge_tests option").count() == before
-    page.wait_for_function("loraForge.kit.get('status').then((told) => told.state === 'stopped')")
+    wait_idle(page, "stopped")

@@ -116,14 +116,14 @@ def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: l
     page.fill(".lf-prompts textarea", "TRIGGER, white hair\nTRIGGER, red dress")
     page.click("text=Use them from the next preview on")
     page.click("#lora_forge_controls [data-command=preview_now]")
-    page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 3", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 3", timeout=120_000)
     page.click("#lora_forge_controls [data-command=save_now]")
     page.wait_for_selector("#lora_forge_live .lf-files:has-text('told-step')", timeout=60_000)
 
     # a page that is opened anew shows the same run
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector("#lora_forge_live .lf-state:has-text('Paused')", timeout=60_000)
-    page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 3", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('.lf-strip-part img').length >= 3", timeout=120_000)
     page.click("#lora_forge_controls [data-command=resume]")
     page.wait_for_selector("#lora_forge_live .lf-state:has-text('Running')", timeout=60_000)
     page.click("#lora_forge_report")
