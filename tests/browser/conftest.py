@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -48,6 +49,18 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
+def free_port() -> int:
+    """A port that stays free until a program that takes its time to start uses it: below those that a system gives to
+    whoever opens a connection, and for each process of the tests from another place on."""
+    first = os.getpid() * 97 % 8000
+    for number in range(8000):
+        port = 20000 + (first + number) % 8000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @dataclass
 class Program:
     """``lora-forge ui`` on the toy world, in a process of its own, which a test may kill and start again."""
@@ -57,9 +70,7 @@ class Program:
     address: str = ""
 
     def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", "lora_forge", "ui", "--no-browser", "--port", str(port)]
         command += ["--data", str(self.data), "--base", str(checkpoint_path())]
         env = {**os.environ, "LC_ALL": "C.UTF-8", "GRADIO_TEMP_DIR": str(self.data / "gradio")}
