@@ -6,7 +6,6 @@
 
   const RUNNING = ["waiting", "running", "stopping"];
   const MAX_LINES = 200;
-  const PATIENCE_MS = 60000; // of a question that is never answered
   const KEPT_LANGUAGE = "lora_forge_language";
   const $ = (selector) => document.querySelector(selector);
 
@@ -33,12 +32,14 @@
 
   // ------------------------------------------------------------------ asking
 
+  // Who asks again only after an answer would wait for ever for one that never comes. (Browsers before 2022 have no such signal.)
+  const patience = () => (AbortSignal.timeout ? AbortSignal.timeout(120000) : undefined);
+
   async function ask() {
     const place = panel();
     const query = new URLSearchParams({ since: String(last), language: place.dataset.language });
     const address = new URL(`lora_forge/status?${query}`, document.baseURI.replace(/[?#].*$/, ""));
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", signal });
+    const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", signal: patience() });
     if (answer.status === 401 || answer.status === 403) throw new Error("login");
     if (!answer.ok) throw new Error("lost");
     return answer.json();
@@ -342,5 +343,5 @@
 
   const word = (key) => words()[key] || key;
 
-  window.loraForge = { chosen, clock, fillTxt2img, isVisible, onFiles, onTold, press, ready, refreshLoras, word };
+  window.loraForge = { chosen, clock, fillTxt2img, isVisible, onFiles, onTold, patience, press, ready, refreshLoras, word };
 })();

@@ -133,10 +133,7 @@
     return told;
   }
 
-  // Who asks again only after an answer would wait for ever for one that never comes.
-  const PATIENCE_MS = 120000;
-  const get = (route, query, options) =>
-    ask(route, { language: language(), ...query }, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  const get = (route, query, options) => ask(route, { language: language(), ...query }, { signal: forge.patience(), ...options });
 
   function post(route, body, query) {
     const headers = { "Content-Type": "application/json" };

@@ -97,6 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def heard(page: Any, errors: list[str]) -> Any:
     """The page; what goes wrong in its scripts is added to ``errors``, with the lines it came from."""
+    page.set_default_timeout(60_000)  # twice as usual: a machine may be slow
     page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
     return page
 

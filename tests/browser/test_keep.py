@@ -46,7 +46,7 @@ def step(page: Any, loras: Path) -> Any:
     page.fill("#lora_forge_project input", "keeper")
     page.keyboard.press("Enter")
     page.evaluate("window.loraForge.kit.chooseStep('keep')")
-    page.wait_for_selector("#lora_forge_keep_it:visible", timeout=30_000)
+    page.wait_for_selector("#lora_forge_keep_it:visible")
     wait_for_value(page, "#lora_forge_keep_lora", "keeper")
     page.wait_for_selector('#lora_forge_loras [data-file="miku.safetensors"]')
     return page
@@ -70,7 +70,7 @@ def test_one_is_kept_and_all_come_back(step: Any, loras: Path) -> None:
     step.fill("#lora_forge_keep_name", "keeper_final")
     step.click("#lora_forge_keep_it")
     undo = step.locator("#lora_forge_keep_undo")
-    undo.wait_for(timeout=30_000)
+    undo.wait_for()
     assert "baked in" in step.inner_text("#lora_forge_keep .lf-note.lf-good")
     there = {name for name in contents(loras) if name.startswith("keeper")}
     assert there == {"keeper_final.safetensors", "keeper_final.json", "keeper_final.png"}
@@ -78,7 +78,7 @@ def test_one_is_kept_and_all_come_back(step: Any, loras: Path) -> None:
     assert (card["activation text"], card["preferred weight"], card["sd version"]) == ("ohwx, 1girl", 1, "SD1")
     step.wait_for_selector('#lora_forge_loras [data-file="keeper_final.safetensors"]')
     undo.click()  # what was said goes, and comes back with what was done
-    step.wait_for_selector("#lora_forge_keep .lf-note.lf-good", timeout=30_000)
+    step.wait_for_selector("#lora_forge_keep .lf-note.lf-good")
     assert contents(loras) == before
     wait_for_value(step, "#lora_forge_keep_name", "keeper")
 
@@ -112,7 +112,7 @@ def test_a_lower_rank_states_its_error(step: Any, loras: Path) -> None:
     step.wait_for_selector("dialog[open]")
     step.fill("dialog[open] input[type=number]", "2")
     step.click("dialog[open] .lf-primary")
-    step.wait_for_selector('#lora_forge_loras [data-file="keeper-000001_r2.safetensors"]', timeout=30_000)
+    step.wait_for_selector('#lora_forge_loras [data-file="keeper-000001_r2.safetensors"]')
     assert "Off by" in step.inner_text("#lora_forge_loras .lf-chore")
     made = loras / "keeper-000001_r2.safetensors"
     assert {module.rank for module in load_lora(made).weights.values()} == {2}
@@ -122,7 +122,7 @@ def test_a_lower_rank_states_its_error(step: Any, loras: Path) -> None:
 def test_no_english_is_left_in_chinese(step: Any) -> None:
     step.click('#lora_forge_language input[value="zh"]')
     step.wait_for_selector('#lora_forge_keep .lf-keep[data-language="zh"]')
-    step.wait_for_selector("#lora_forge_keep_it:visible", timeout=30_000)
+    step.wait_for_selector("#lora_forge_keep_it:visible")
     texts = "#lora_forge_keep b, #lora_forge_keep small, #lora_forge_keep button, #lora_forge_keep summary"
     shown = [text for text in step.locator(texts).all_inner_texts() if text.strip() and text != "LoRA"]
     assert len(shown) > 8

@@ -43,7 +43,7 @@ def bring(page: Any, project: str, pictures: list[str]) -> None:
 def wait_for_value(page: Any, selector: str, value: str) -> None:
     """Wait for a field's value; says which it has instead."""
     read = "(selector) => (document.querySelector(selector) || {}).value"
-    for _ in range(300):
+    for _ in range(600):
         if page.evaluate(read, selector) == value:
             return
         page.wait_for_timeout(100)

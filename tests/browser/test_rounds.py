@@ -33,7 +33,7 @@ def step(page: Any, tested: Project) -> Any:
     page.fill("#lora_forge_project input", tested.root.name)
     page.keyboard.press("Enter")
     page.evaluate("window.loraForge.kit.chooseStep('test')")
-    page.wait_for_selector("#lora_forge_rounds .lf-choice", timeout=30_000)
+    page.wait_for_selector("#lora_forge_rounds .lf-choice")
     return page
 
 
@@ -48,7 +48,7 @@ def test_the_advice_is_begun_with_one_click(step: Any) -> None:
     step.wait_for_function("document.querySelector('#lora_forge_rounds table img').naturalWidth > 0")
     wait_idle(step)
     advised.get_by_role("button").click()
-    step.wait_for_selector("#lora_forge_rounds .lf-note.lf-good", timeout=30_000)
+    step.wait_for_selector("#lora_forge_rounds .lf-note.lf-good")
     assert step.inner_text("#lora_forge_rounds .lf-note.lf-good") == "girl_v2 has begun: its steps are shown in Train."
     step.evaluate("window.loraForge.kit.post('command', {command: 'stop'})")
     wait_idle(step, "stopped")
@@ -65,7 +65,7 @@ def test_photos_that_are_blamed_are_shown_on_their_wall(step: Any, tested: Proje
 
 def test_no_english_is_left_in_chinese(step: Any) -> None:
     step.click('#lora_forge_language input[value="zh"]')
-    step.wait_for_selector('#lora_forge_rounds .lf-rounds[data-language="zh"] .lf-choice', timeout=30_000)
+    step.wait_for_selector('#lora_forge_rounds .lf-rounds[data-language="zh"] .lf-choice')
     parts = "#lora_forge_rounds h3, #lora_forge_rounds h4, #lora_forge_rounds p, #lora_forge_rounds li"
     parts += (
         ", #lora_forge_rounds button:not(.lf-round-picture), #lora_forge_rounds th[scope=row], #lora_forge_rounds b"

@@ -127,7 +127,7 @@ def test_a_run_is_tried_told_and_followed(page: Any, served: Served, pictures: l
     page.click("#lora_forge_controls [data-command=resume]")
     page.wait_for_selector("#lora_forge_live .lf-state:has-text('Running')", timeout=60_000)
     page.click("#lora_forge_report")
-    page.wait_for_function("document.querySelector('.lf-report').value.includes('torch')", timeout=30_000)
+    page.wait_for_function("document.querySelector('.lf-report').value.includes('torch')")
     assert str(served.data) not in page.input_value(".lf-report")
     page.check("#lora_forge_notify")
     page.click("#lora_forge_stop_and_save")
