@@ -60,7 +60,7 @@
   }
 
   function set(key, value) {
-    if (!form.told) return; // there is no project to set it for
+    if (!form.told) return void early.set(project(), { ...early.get(project()), [key]: value });
     if (value === null || isUsual(key, value)) delete form.values[key];
     else form.values[key] = value;
     if (key === "rank") followRank();
@@ -108,12 +108,19 @@
 
   // ------------------------------------------------------------------ asking
 
+  let owner = null; // the project whose form is shown
+  const early = new Map(); // by project: what was set before its form was there
+
   const chosen = () => ({ project: project(), kind: kit.kind(), language: kit.language() });
 
   async function look() {
     if (!train.place) return;
     const asked = chosen();
     const isOver = () => !same(asked, chosen()); // another one was chosen while the answer was on its way
+    if (form.told && owner !== asked.project) {
+      form.told = null; // what is set from now on is not for it
+      call("form");
+    }
     try {
       const told = await get("train/form", asked);
       if (isOver()) return void load();
@@ -130,10 +137,13 @@
     const before = form.told;
     const isSameProject = before && before.project === told.project;
     form.told = told;
+    owner = asked.project;
     if (!isSameProject) {
       const draft = told.draft;
       if (draft && draft.kind !== asked.kind && chooseKind(draft.kind)) return void load(); // comes again with its own defaults
-      form.values = draft && draft.kind === asked.kind ? { ...draft.values } : {};
+      form.values = { ...(draft && draft.kind === asked.kind ? draft.values : {}), ...early.get(owner) };
+      if (early.delete(owner)) keepSoon();
+      leaveUsual();
       form.name = told.name;
       form.trigger = (draft && draft.trigger_word) || told.trigger_word;
     } else if (before.kind !== told.kind) {

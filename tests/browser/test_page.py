@@ -50,6 +50,15 @@ def wait_for_value(page: Any, selector: str, value: str) -> None:
     assert page.evaluate(read, selector) == value, selector
 
 
+def wait_for_form(page: Any, project: str) -> None:
+    """Until the Train step's form is that project's, and of the type that is chosen."""
+    page.wait_for_function(
+        "(name) => { const { told } = loraForge.train.form;"
+        " return told && told.project === name && told.kind === loraForge.kit.kind(); }",
+        arg=project,
+    )
+
+
 def wait_idle(page: Any, state: str = "") -> None:
     """Until the program, which a worker's tests share, is at work on nothing; what it did last ended in ``state``."""
     for _ in range(600):  # wait_for_function takes any promise for a yes
@@ -70,6 +79,7 @@ def test_a_lora_from_photos_to_files(page: Any, served: Served, pictures: list[s
     wait_for_value(page, "#lora_forge_name input", "anna_v2")
     wait_for_value(page, "#lora_forge_trigger input", "anna")
     page.click("#lora_forge_kind label:has-text('Toy world') >> nth=0")
+    wait_for_form(page, "anna_v2")
     wait_for_value(page, "#lora_forge_resolution input", "64")
     page.fill("#lora_forge_repeats input", "2")
     page.fill("#lora_forge_epochs input", "2")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Served
-from tests.browser.test_page import bring, go, wait_for_value
+from tests.browser.test_page import bring, go, wait_for_form, wait_for_value
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +48,16 @@ def test_what_was_typed_stays_with_its_project(page: Any, served: Served, pictur
     draft = json.loads((served.data / "projects" / "typed" / "train_form.json").read_text("utf-8"))
     assert draft["values"] == {"repeats": 7}
 
-    # a project that is not there yet has no form to set: that is no error of the page
+    # a project that is not there yet has no form: what is set waits for it
     page.wait_for_function("loraForge.train.form.told === null")
     go(page, "photos")
     page.fill("#lora_forge_photos label:has-text('Resolution') input", "256")
     page.fill("#lora_forge_project input", "typed")
-    page.wait_for_function("(loraForge.train.form.told || {}).project === 'typed'")
+    wait_for_form(page, "typed")
     go(page, "train")
     wait_for_value(page, "#lora_forge_repeats input", "7")
+    assert page.evaluate("loraForge.train.form.values") == {"repeats": 7}
+    go(page, "photos")
+    bring(page, "another", pictures)
+    wait_for_form(page, "another")
+    assert page.evaluate("loraForge.train.form.values") == {"resolution_px": 256}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Program, Served, opened_page
-from tests.browser.test_page import bring, go, wait_for_value, wait_idle
+from tests.browser.test_page import bring, go, wait_for_form, wait_for_value, wait_idle
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +25,7 @@ def toyworld(page: Any, project: str, pictures: list[str]) -> None:
     bring(page, project, pictures)
     go(page, "train")
     page.click("#lora_forge_kind label:has-text('Toy world') >> nth=0")
+    wait_for_form(page, project)
     wait_for_value(page, "#lora_forge_resolution input", "64")
 
 
