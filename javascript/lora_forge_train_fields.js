@@ -113,8 +113,10 @@
 
   // ------------------------------------------------------------------ all of them
 
+  // The first of this part's two pieces: the frame is new, and nothing is drawn in it yet.
   function knobs() {
-    ui.knobs = part("div.lf-knobs");
+    rows.clear();
+    ui = { knobs: part("div.lf-knobs"), key: "" };
     return ui.knobs;
   }
 

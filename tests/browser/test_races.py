@@ -61,3 +61,23 @@ def test_what_was_typed_stays_with_its_project(page: Any, served: Served, pictur
     bring(page, "another", pictures)
     wait_for_form(page, "another")
     assert page.evaluate("loraForge.train.form.values") == {"resolution_px": 256}
+
+
+def test_the_form_answers_in_another_language_before_its_frame_is_there(page: Any, pictures: list[str]) -> None:
+    bring(page, "spoken", pictures)
+    go(page, "train")
+    wait_for_form(page, "spoken")
+    page.evaluate(
+        """() => {
+            const fetched = window.fetch;
+            window.fetch = async (address, options) => {
+                if (!String(address.url || address).includes("lora_forge/")) await loraForge.kit.wait(1500);  // gradio's
+                return fetched(address, options);
+            };
+        }"""
+    )
+    for language, start in (("简体中文", "开始炼丹"), ("English", "Start")):
+        page.click(f"#lora_forge_language label:has-text('{language}')")
+        page.wait_for_selector(f"#lora_forge_start:has-text('{start}')")
+        page.wait_for_selector("#lora_forge_repeats input")
+        page.wait_for_selector("#lora_forge_more .lf-setting", state="attached")
