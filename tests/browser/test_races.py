@@ -71,7 +71,8 @@ def test_the_form_answers_in_another_language_before_its_frame_is_there(page: An
         """() => {
             const fetched = window.fetch;
             window.fetch = async (address, options) => {
-                if (!String(address.url || address).includes("lora_forge/")) await loraForge.kit.wait(1500);  // gradio's
+                const isOurs = String(address.url || address).includes("lora_forge/");
+                if (!isOurs) await loraForge.kit.wait(1500);  // gradio's
                 return fetched(address, options);
             };
         }"""
