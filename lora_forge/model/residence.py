@@ -70,11 +70,10 @@ class Residence:
         if coming:
             empty_cache(self._model.device)
         for part in coming:
-            try:
+            with contextlib.ExitStack() as otherwise:  # there is no room for all of it
+                otherwise.callback(self._move, part, is_leaving=True)
                 self._move(part, is_leaving=False)
-            except BaseException:  # no room for all of it
-                self._move(part, is_leaving=True)
-                raise
+                otherwise.pop_all()
             self._away_now.discard(part)
 
     def for_encoding(self, pixels: int) -> None:
